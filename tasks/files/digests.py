@@ -43,7 +43,7 @@ def _visible_files(root: Path) -> Iterable[Path]:
 
 
 class DigestCache:
-    """Digests remembered by (size, mtime, inode), as a version-control index does, so that a night reads only what changed.
+    """Digests remembered by (size, mtime, inode), as a version-control index does: a night reads only what changed.
 
     The cache is an aid, never the truth: losing it costs a re-read and nothing else.
     """

@@ -1,0 +1,150 @@
+"""The one service a run needs, a Prefect server.
+
+An existing one where PREFECT_API_URL names it, else an own one for as long as the run lasts.
+"""
+
+import contextlib
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from tasks.files import InvalidInput, Problem
+
+START_UP_LIMIT = 180.0  # seconds; a first start on a loaded machine migrates a database for about 20
+_QUIET = {
+    "DO_NOT_TRACK": "true",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "GIT_PYTHON_REFRESH": "quiet",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _die_with_parent() -> None:
+    """Ask Linux to end this child when its parent is gone, so that even `kill -9` of a run leaves no server behind."""
+    os.setsid()  # Ctrl-C reaches the run alone, which then ends the server in order
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+
+
+def _healthy(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/health", timeout=2) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+def _wait_until_healthy(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + START_UP_LIMIT
+    while not _healthy(url):
+        if server.poll() is not None or time.monotonic() > deadline:
+            raise RuntimeError(f"the Prefect server did not start within {START_UP_LIMIT:.0f} s; its log is {log}")
+        time.sleep(0.05)
+
+
+def _stop(server: subprocess.Popen[bytes]) -> None:
+    server.terminate()
+    try:
+        server.wait(timeout=10)
+    except subprocess.TimeoutExpired:
+        server.kill()
+        server.wait()
+
+
+def _environment(home: Path, url: str) -> dict[str, str]:
+    return {
+        "PREFECT_HOME": str(home),
+        "PREFECT_API_URL": url,
+        "PREFECT_UI_API_URL": url,  # without it the pages of a server on another port than 4200 stay empty
+    }
+
+
+@contextlib.contextmanager
+def _exported(variables: Mapping[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _check_existing(url: str) -> None:
+    if not _healthy(url):
+        raise InvalidInput(
+            Problem(
+                "PREFECT_API_URL",
+                f"no Prefect server answers at {url}",
+                "start it, or unset the variable to let the command start its own",
+            )
+        )
+
+
+@contextlib.contextmanager
+def prefect_server(workspace: Path, *, scheduling: bool, port: int | None = None) -> Iterator[str]:
+    """Yield the URL of a running Prefect API and export it; a server started here is stopped here.
+
+    Prefect must be imported after this has been entered: it reads its settings once, at import.
+    """
+    existing = os.environ.get("PREFECT_API_URL")
+    with _exported({name: value for name, value in _QUIET.items() if name not in os.environ}):
+        if existing:
+            _check_existing(existing)
+            yield existing
+            return
+        home = workspace / "prefect"
+        home.mkdir(parents=True, exist_ok=True)
+        port = port or _free_port()
+        with _exported(_environment(home, f"http://127.0.0.1:{port}/api")):
+            yield from _own_server(home, port, scheduling=scheduling)
+
+
+def _own_server(home: Path, port: int, *, scheduling: bool) -> Iterator[str]:
+    url = f"http://127.0.0.1:{port}/api"
+    log = home / "server.log"
+    services = {} if scheduling else {"PREFECT_SERVER_SERVICES_SCHEDULER_ENABLED": "false"}
+    command = [sys.executable, "-m", "uvicorn", "--factory", "prefect.server.api.server:create_app"]
+    command += ["--host", "127.0.0.1", "--port", str(port), "--log-level", "warning", "--timeout-keep-alive", "30"]
+    with log.open("ab") as output:
+        server = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env={**os.environ, **services},
+            preexec_fn=_die_with_parent,
+        )
+    try:
+        _import_prefect_meanwhile()
+        _wait_until_healthy(url, server, log)
+        yield url
+    finally:
+        _stop(server)
+
+
+def _import_prefect_meanwhile() -> None:
+    """Import what the run needs while the server starts in its own process, instead of waiting for it."""
+    import mlflow
+    import prefect
+
+    del mlflow, prefect

@@ -1,0 +1,210 @@
+"""The project file: every default of the product stands here once, and an unknown key is an error.
+
+`project.yaml` needs `base_model`, `family`, `library` and `targets`; everything else has the defaults below.
+"""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt, ValidationError
+
+from tasks.files import InvalidInput, Problem
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Source = str | list[dict[str, Any]]  # a directory glob, a manifest file, or the entries themselves
+
+
+class Frozen(BaseModel):
+    """Immutable, and strict about names: a misspelt key must never be ignored in silence."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Family(StrEnum):
+    """Model families; each has its own encoder and its own metrics."""
+
+    CAUSAL_LM = "causal-lm"
+    SEGMENTATION = "segmentation"
+    DIFFUSION = "diffusion"
+    ENCODER = "encoder"
+
+
+class Pooling(StrEnum):
+    """How a sample's hidden states become one vector."""
+
+    MEAN = "mean"  # over tokens or positions
+    MAP = "map"  # per-position means, flattened: beat `mean` in 7 of 10 digit designs
+
+
+class VariantName(StrEnum):
+    """Constraint set of the projection; `affine` is Eq. 5 of arXiv 2410.09908."""
+
+    AFFINE = "affine"
+    FREE = "free"
+    NONNEGATIVE = "nonnegative"
+    SIMPLEX = "simplex"
+    REFIT = "refit"
+
+
+class PrototypeSettings(Frozen):
+    """How tasks are described."""
+
+    layer: int = -1  # hidden layer of the base encoder; -1 is the last
+    pooling: Pooling = Pooling.MEAN
+    batch_size: PositiveInt = 64  # samples in one forward pass
+    shard_size: PositiveInt = 64  # references in one Prefect task; a shard should last 10 s or more
+    max_samples: PositiveInt | None = None  # None reads all of them
+    minimum_samples: PositiveInt = 64  # fewer are reported: the mean's error then rivals the penalty
+
+
+class ProjectionSettings(Frozen):
+    """How a target's prototype is written as a combination of references."""
+
+    variant: VariantName = VariantName.AFFINE
+    neighbours: PositiveInt = 32
+    penalty: NonNegativeFloat = 0.05  # l1 strength as a fraction of the library's spread; .03 to .1 is a plateau
+    tolerance: PositiveFloat = 1e-6  # largest relative duality gap that counts as solved
+    temperature: PositiveFloat = 0.25  # of the similarity baseline, as a fraction of the library's spread
+    # The library's centre and spread are kept until the spread has moved by this factor, so that one changed
+    # reference does not recompute every composition. It stays inside the penalty's plateau.
+    recalibrate_beyond: Annotated[float, Field(gt=1)] = 1.5
+
+
+class BlendingSettings(Frozen):
+    """How adapters become one."""
+
+    rank: PositiveInt | None = None  # None is exact: ranks add up; a number truncates to the best adapter of that rank
+
+
+class EvaluationSettings(Frozen):
+    """How methods are compared where a target has labelled samples."""
+
+    batch_size: PositiveInt = 64
+    resamples: PositiveInt = 2000  # bootstrap resamples over samples
+    level: Annotated[float, Field(gt=0, lt=1)] = 0.95
+    seed: int = 0  # of the bootstrap and the random controls
+    shard_size: PositiveInt = 16  # targets in one Prefect task
+
+
+class RegistrySettings(Frozen):
+    """Where runs and model versions go, and when a version becomes champion."""
+
+    tracking_uri: str | None = None  # None is `sqlite:///<workspace>/mlflow.db`
+    experiment: str | None = None  # None is the project directory's name
+    model_prefix: str = ""
+    coverage_floor: Share = 0.6  # without labels, a target the library explains worse than this is not promoted
+
+
+class ClusterKind(StrEnum):
+    """Where Dask workers live."""
+
+    LOCAL = "local"
+    ADDRESS = "address"
+
+
+class ClusterSettings(Frozen):
+    """Dask workers: processes on this machine, or an existing scheduler."""
+
+    kind: ClusterKind = ClusterKind.LOCAL
+    workers: PositiveInt | None = None  # None: one per two cores, at least two
+    address: str | None = None  # of the scheduler, for kind `address`
+    attempts: PositiveInt = 2  # tries per shard before it counts as failed
+
+
+class ScheduleSettings(Frozen):
+    """When the nightly run fires."""
+
+    cron: str = "0 2 * * *"
+    timezone: str = "UTC"
+
+
+class ProjectSettings(Frozen):
+    """The whole of `project.yaml`."""
+
+    base_model: str
+    revision: str | None = None
+    family: Family
+    library: Source
+    targets: Source
+    aliases: tuple[str, ...] = ()  # other names under which adapters know the same base model
+    trust_remote_code: Literal[False, True] = False
+    workspace: str = "workspace"
+    prototypes: PrototypeSettings = PrototypeSettings()
+    projection: ProjectionSettings = ProjectionSettings()
+    blending: BlendingSettings = BlendingSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
+    registry: RegistrySettings = RegistrySettings()
+    cluster: ClusterSettings = ClusterSettings()
+    schedule: ScheduleSettings = ScheduleSettings()
+
+
+class Project(Frozen):
+    """Settings together with the places they speak of."""
+
+    root: Path
+    settings: ProjectSettings
+
+    @property
+    def workspace(self) -> Path:
+        """Directory of all state."""
+        return (self.root / self.settings.workspace).resolve()
+
+    @property
+    def name(self) -> str:
+        """Name of the project's experiment."""
+        return self.settings.registry.experiment or self.root.name
+
+    @property
+    def tracking_uri(self) -> str:
+        """MLflow store of runs and models."""
+        return self.settings.registry.tracking_uri or f"sqlite:///{self.workspace / 'mlflow.db'}"
+
+
+def _problems(path: Path, error: ValidationError) -> list[Problem]:
+    known = ", ".join(ProjectSettings.model_fields)
+    remedies = {
+        "extra_forbidden": f"remove the key or correct its spelling (top level keys: {known})",
+        "missing": "add the key",
+    }
+    problems = []
+    for detail in error.errors():
+        where = ".".join(str(part) for part in detail["loc"])
+        if detail["type"] == "extra_forbidden":
+            what = f"unknown key `{where}`"
+        elif detail["type"] == "missing":
+            what = f"the required key `{where}` is missing"
+        else:
+            what = f"`{where}` is {detail['input']!r}: {detail['msg']}"
+        problems.append(Problem(str(path), what, remedies.get(detail["type"], "give a value of that kind")))
+    return problems
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise InvalidInput(Problem(str(path), f"is not YAML: {reason}", "correct the file at that line")) from error
+    if not isinstance(content, dict):
+        raise InvalidInput(
+            Problem(str(path), f"holds {type(content).__name__}, not keys and values", "see docs/project.md")
+        )
+    return content
+
+
+def load_project(location: Path) -> Project:
+    """Read a project directory or its `project.yaml`; raises InvalidInput with every problem of the file at once."""
+    path = location / "project.yaml" if location.is_dir() else location
+    if not path.is_file():
+        raise InvalidInput(
+            Problem(
+                str(path), "there is no project file", "name a directory with project.yaml, or `tesserae example DIR`"
+            )
+        )
+    try:
+        settings = ProjectSettings.model_validate(_read_yaml(path))
+    except ValidationError as error:
+        raise InvalidInput(*_problems(path, error)) from error
+    return Project(root=path.parent.resolve(), settings=settings)
