@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt, ValidationError
 
 from tasks.files import InvalidInput, Problem
+from tasks.library.families import Family
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Source = str | list[dict[str, Any]]  # a directory glob, a manifest file, or the entries themselves
@@ -20,15 +21,6 @@ class Frozen(BaseModel):
     """Immutable, and strict about names: a misspelt key must never be ignored in silence."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Family(StrEnum):
-    """Model families; each has its own encoder and its own metrics."""
-
-    CAUSAL_LM = "causal-lm"
-    SEGMENTATION = "segmentation"
-    DIFFUSION = "diffusion"
-    ENCODER = "encoder"
 
 
 class Pooling(StrEnum):

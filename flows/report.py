@@ -1,0 +1,44 @@
+"""The contract's JSON report, and what a person reads of it in the terminal."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from tasks.files import Failure, InvalidInput
+
+Report = dict[str, Any]
+
+
+def failure_of(item: str, stage: str, error: BaseException) -> Failure:
+    """A failure in words: the error's own problem and remedy where it carries one."""
+    if isinstance(error, InvalidInput):
+        first = error.problems[0]
+        what = "; ".join(f"{problem.item}: {problem.problem}" for problem in error.problems)
+        return Failure(item, stage, what, first.remedy)
+    what = f"{type(error).__name__}: {error}".strip(": ")
+    return Failure(item, stage, what, "see the run's log; the other items are not affected")
+
+
+def empty_report() -> Report:
+    """A report of a run that did nothing yet."""
+    return {
+        "run_id": None,
+        "mlflow_run": None,
+        "snapshot": None,
+        "prototypes_computed": 0,
+        "compositions_solved": 0,
+        "versions_registered": 0,
+        "seconds": 0.0,
+        "failures": [],
+        "targets": [],
+    }
+
+
+def failures_json(failures: Sequence[Failure]) -> list[dict[str, str]]:
+    """Failures as the contract lists them."""
+    return [asdict(failure) for failure in failures]
+
+
+def scores_json(scores: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, float]]:
+    """Method to metric to value, without intervals."""
+    return {method: {metric: score.value for metric, score in values.items()} for method, values in scores.items()}

@@ -1,0 +1,53 @@
+"""What every stage of a run is handed: the project, its workspace, its workers, and what the last night remembered."""
+
+import contextlib
+import fcntl
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from flows.cluster import Workers
+from flows.settings import Project, ProjectSettings, load_project
+from flows.workspace import Workspace
+from tasks.library.memory import Memory, load_memory, save_memory
+
+
+class WorkspaceBusy(RuntimeError):
+    """Another run is writing to the same workspace."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run over one project."""
+
+    project: Project
+    workspace: Workspace
+    workers: Workers
+    memory: Memory
+
+    @property
+    def settings(self) -> ProjectSettings:
+        """The project file's content."""
+        return self.project.settings
+
+
+@contextlib.contextmanager
+def _only_writer(lock: Path) -> Iterator[None]:
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise WorkspaceBusy(f"another run is writing to {lock.parent}; wait for it, or end it") from error
+        yield  # the kernel drops the lock with the process, however it ends
+
+
+@contextlib.contextmanager
+def open_run(location: Path) -> Iterator[Run]:
+    """Open a project for writing; raises InvalidInput for a bad project file and WorkspaceBusy beside another run."""
+    project = load_project(location)
+    workspace = Workspace(project)
+    with _only_writer(workspace.lock), Workers(project.settings.cluster) as workers:
+        memory = load_memory(workspace.memory)
+        yield Run(project, workspace, workers, memory)
+        save_memory(workspace.memory, memory)

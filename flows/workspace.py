@@ -1,0 +1,50 @@
+"""Where a project's state lies. One place knows the layout; everything else asks it."""
+
+from pathlib import Path
+
+from flows.settings import Project
+
+
+class Workspace:
+    """Paths below a project's workspace."""
+
+    def __init__(self, project: Project) -> None:
+        self.root = project.workspace
+
+    @property
+    def prototypes(self) -> Path:
+        """Parquet parts of the prototypes, references' and targets' alike."""
+        return self.root / "prototypes"
+
+    @property
+    def compositions(self) -> Path:
+        """Parquet parts of the compositions."""
+        return self.root / "compositions"
+
+    @property
+    def calibration(self) -> Path:
+        """The library's centre and spread that the compositions rest on."""
+        return self.root / "calibration.parquet"
+
+    @property
+    def memory(self) -> Path:
+        """Digests by file stamp, and validation verdicts by content; an aid, never the truth."""
+        return self.root / "memory.json"
+
+    @property
+    def artifacts(self) -> Path:
+        """MLflow's artifact root, for the embedded store."""
+        return self.root / "artifacts"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the one run that may write here."""
+        return self.root / "lock"
+
+    def adapter(self, target: str, digest: str) -> Path:
+        """Directory of a blended adapter."""
+        return self.root / "adapters" / target / digest
+
+    def evaluation(self, target: str, digest: str) -> Path:
+        """Directory of a target's scores and picture."""
+        return self.root / "evaluations" / target / digest

@@ -1,0 +1,1 @@
+"""Compositions: the recipes that blended adapters are made from, and their Parquet store."""
