@@ -1,0 +1,1 @@
+"""Handwritten digits under acquisition conditions: the embedded example project."""
