@@ -1,28 +1,28 @@
 """Compose: many targets, each projected, blended, evaluated and registered.
 
-    prototypes -> neighbourhoods -> projection -> composition -> blended adapter -> scores -> model version
+prototypes -> neighbourhoods -> projection -> composition -> blended adapter -> scores -> model version
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
-from prefect import flow, get_run_logger, task
+from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
 import tasks.blending
 import tasks.projection
-from flows.refresh import Library, refresh_library
+from flows.refresh import Library
 from flows.report import failure_of
-from flows.run import Run, open_run
+from flows.run import Run
 from tasks.composition.calibration_store import calibration_digest, settled_calibration
 from tasks.composition.composition import Composition, Neighbour, composition_digest
 from tasks.composition.store import CompositionStore
 from tasks.files import Failure, InvalidInput, Problem
 from tasks.projection.calibration import Calibration, calibrate
 from tasks.projection.neighbours import Neighbourhoods, nearest
+
+Identity = tuple[str, tuple[Neighbour, ...]]  # a composition's digest, and the neighbourhood it is solved on
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,9 @@ def _digest(run: Run, library: Library, frame: Frame, target: str, neighbours: t
     )
 
 
-def _solve(run: Run, library: Library, frame: Frame, target: str, identity: tuple[str, tuple[Neighbour, ...]]) -> Composition:
+def _solve(
+    run: Run, library: Library, frame: Frame, target: str, identity: tuple[str, tuple[Neighbour, ...]]
+) -> Composition:
     # cvxpy is a second to import, and a night without changes never needs it.
     from tasks.projection.solve import project
     from tasks.projection.variants import Variant
@@ -110,9 +112,7 @@ def _solve(run: Run, library: Library, frame: Frame, target: str, identity: tupl
     )
 
 
-def _identities(
-    run: Run, library: Library, frame: Frame, targets: Sequence[str]
-) -> dict[str, tuple[str, tuple[Neighbour, ...]]]:
+def _identities(run: Run, library: Library, frame: Frame, targets: Sequence[str]) -> dict[str, Identity]:
     vectors = np.stack([library.target_prototypes[name].prototype for name in targets])
     found = nearest(frame.matrix, frame.names, vectors, count=run.settings.projection.neighbours)
     around = {name: neighbours_of(library, frame, found, row) for row, name in enumerate(targets)}

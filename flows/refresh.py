@@ -1,26 +1,28 @@
 """Refresh: the library's snapshot, and the prototypes of what changed.
 
-    entries -> examination -> snapshot -> shards of missing prototypes -> Parquet
+entries -> examination -> snapshot -> shards of missing prototypes -> Parquet
 """
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
+from prefect.runtime import flow_run
 
+from flows.report import Report, failure_of, refresh_report
 from flows.run import Run, open_run
-from flows.report import failure_of
-from flows.settings import PrototypeSettings
+from flows.work import ShardWork, extract_on_worker
 from tasks.files import Failure, InvalidInput, Problem
 from tasks.library.base_model import BaseModel, resolve_base
 from tasks.library.discovery import discover
-from tasks.library.snapshot import Snapshot, Target, take_snapshot, take_targets
+from tasks.library.snapshot import Reference, Snapshot, Target, take_snapshot, take_targets
 from tasks.library.validation import Examination, examine
-from tasks.prototypes.extraction import ExtractionSettings, Job, extract_shard, prototype_digest
+from tasks.prototypes.extraction import Job, prototype_digest
+from tasks.prototypes.settings import Machine, Recipe
 from tasks.prototypes.statistics import Prototype
 from tasks.prototypes.store import PrototypeStore
 
@@ -73,25 +75,22 @@ def take_stock(run: Run) -> Catalogue:
     return Catalogue(snapshot, take_targets(found.targets, cache=run.memory.digests), failures)
 
 
-def _extraction_settings(run: Run, base: BaseModel) -> ExtractionSettings:
-    how: PrototypeSettings = run.settings.prototypes
-    return ExtractionSettings(
+def _recipe(run: Run, base: BaseModel) -> Recipe:
+    how = run.settings.prototypes
+    return Recipe(
         base=base,
+        encoder=base,
         family=run.settings.family,
-        layer=how.layer,
         pooling=how.pooling,
-        batch_size=how.batch_size,
-        max_samples=how.max_samples,
-        threads=run.workers.threads,
+        layers=how.layers,
+        max_tokens=how.max_tokens,
+        dtype=how.dtype,
         trust_remote_code=run.settings.trust_remote_code,
     )
 
 
-def _jobs(catalogue: Catalogue, settings: ExtractionSettings) -> tuple[list[Job], list[Job]]:
-    def job(item: Any) -> Job:
-        return Job(item.name, item.samples, prototype_digest(item.samples_digest, settings))
-
-    return [job(item) for item in catalogue.snapshot.references], [job(item) for item in catalogue.targets]
+def _jobs(items: Sequence[Reference] | Sequence[Target], recipe: Recipe) -> list[Job]:
+    return [Job(item.name, prototype_digest(item.samples_digest, recipe=recipe), item.samples) for item in items]
 
 
 def _shards(jobs: Sequence[Job], size: int) -> Iterator[tuple[Job, ...]]:
@@ -101,37 +100,45 @@ def _shards(jobs: Sequence[Job], size: int) -> Iterator[tuple[Job, ...]]:
 
 
 @task(name="extract shard", cache_policy=NO_CACHE, retries=1)
-def extract(run: Run, shard: tuple[Job, ...], settings: ExtractionSettings) -> tuple[int, tuple[Failure, ...]]:
+def extract(run: Run, work: ShardWork) -> tuple[int, tuple[Failure, ...]]:
     """Compute a shard's prototypes on a worker, which writes them to one Parquet part."""
-    report = run.workers.run(extract_shard, shard, settings, run.workspace.prototypes)
+    report = run.workers.run(extract_on_worker, work)
     return report.computed, tuple(report.failures)
 
 
 def _extract_missing(
-    run: Run, jobs: Sequence[Job], settings: ExtractionSettings, known: Mapping[str, Prototype]
+    run: Run, jobs: Sequence[Job], recipe: Recipe, known: frozenset[str]
 ) -> tuple[int, tuple[Failure, ...]]:
     missing = {job.digest: job for job in jobs if job.digest not in known}
     shards = list(_shards(list(missing.values()), run.settings.prototypes.shard_size))
-    running = [(shard, extract.submit(run, shard, settings)) for shard in shards]
-    computed, failures = 0, []
-    for shard, future in running:
-        outcome = future.result(raise_on_failure=False)
-        if isinstance(outcome, BaseException):
-            failures += [failure_of(job.name, "prototype", outcome) for job in shard]
-        else:
-            computed += outcome[0]
-            failures += outcome[1]
+    how = run.settings.prototypes
+    machine = Machine("auto", run.workers.threads, how.token_budget, how.window_rows)
+    work = [ShardWork(shard, recipe, machine, run.workspace.prototypes) for shard in shards]
+    running = [extract.submit(run, one) for one in work]
+    computed, failures = 0, list[Failure]()
+    with run.stages.stage("prototypes", len(missing)) as advance:
+        for shard, future in zip(shards, running, strict=True):
+            outcome = future.result(raise_on_failure=False)
+            if isinstance(outcome, BaseException):
+                failures += [failure_of(job.name, "prototypes", outcome) for job in shard]
+            else:
+                computed += outcome[0]
+                failures += outcome[1]
+            advance(len(shard))
     return computed, tuple(failures)
 
 
 def refresh_library(run: Run) -> Library:
     """Bring every prototype up to date; one bad reference never stops the others."""
     catalogue = take_stock(run)
-    settings = _extraction_settings(run, catalogue.snapshot.base)
-    references, targets = _jobs(catalogue, settings)
+    recipe = _recipe(run, catalogue.snapshot.base)
+    references, targets = _jobs(catalogue.snapshot.references, recipe), _jobs(catalogue.targets, recipe)
+    jobs = [*references, *targets]
     store = PrototypeStore(run.workspace.prototypes)
-    computed, failures = _extract_missing(run, [*references, *targets], settings, store.read())
-    known = store.compact({job.digest for job in [*references, *targets]})
+    computed, failures = _extract_missing(run, jobs, recipe, store.digests())
+    there = store.digests()
+    store.compact([(job.name, job.digest) for job in jobs if job.digest in there])
+    known = store.read()
     get_run_logger().info("%d prototypes computed, %d known", computed, len(known) - computed)
     return Library(
         snapshot=catalogue.snapshot,
@@ -144,9 +151,8 @@ def refresh_library(run: Run) -> Library:
 
 
 @flow(name="refresh")
-def refresh(project: str) -> dict[str, Any]:
+def refresh(project: str) -> Report:
     """Snapshot and prototypes alone; returns the contract's report as far as it goes."""
-    from flows.report import refresh_report
-
     with open_run(Path(project)) as run:
-        return refresh_report(refresh_library(run))
+        started = time.monotonic()
+        return refresh_report(refresh_library(run), run_id=str(flow_run.id), seconds=time.monotonic() - started)

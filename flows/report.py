@@ -19,17 +19,17 @@ def failure_of(item: str, stage: str, error: BaseException) -> Failure:
     return Failure(item, stage, what, "see the run's log; the other items are not affected")
 
 
-def empty_report() -> Report:
-    """A report of a run that did nothing yet."""
+def refresh_report(library: Any, *, run_id: str, seconds: float) -> Report:
+    """The contract's report after a refresh: no compositions, no versions."""
     return {
-        "run_id": None,
+        "run_id": run_id,
         "mlflow_run": None,
-        "snapshot": None,
-        "prototypes_computed": 0,
+        "snapshot": library.snapshot.digest,
+        "prototypes_computed": library.computed,
         "compositions_solved": 0,
         "versions_registered": 0,
-        "seconds": 0.0,
-        "failures": [],
+        "seconds": seconds,
+        "failures": failures_json(library.failures),
         "targets": [],
     }
 

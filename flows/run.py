@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flows.cluster import Workers
+from flows.errors import WorkspaceBusy
+from flows.progress import Stages
 from flows.settings import Project, ProjectSettings, load_project
 from flows.workspace import Workspace
 from tasks.library.memory import Memory, load_memory, save_memory
-
-
-class WorkspaceBusy(RuntimeError):
-    """Another run is writing to the same workspace."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +22,7 @@ class Run:
     workspace: Workspace
     workers: Workers
     memory: Memory
+    stages: Stages
 
     @property
     def settings(self) -> ProjectSettings:
@@ -47,7 +46,7 @@ def open_run(location: Path) -> Iterator[Run]:
     """Open a project for writing; raises InvalidInput for a bad project file and WorkspaceBusy beside another run."""
     project = load_project(location)
     workspace = Workspace(project)
-    with _only_writer(workspace.lock), Workers(project.settings.cluster) as workers:
+    with _only_writer(workspace.lock), Workers(project.settings.cluster) as workers, Stages() as stages:
         memory = load_memory(workspace.memory)
-        yield Run(project, workspace, workers, memory)
+        yield Run(project, workspace, workers, memory, stages)
         save_memory(workspace.memory, memory)

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFlo
 
 from tasks.files import InvalidInput, Problem
 from tasks.library.families import Family
+from tasks.prototypes.settings import Pooling
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Source = str | list[dict[str, Any]]  # a directory glob, a manifest file, or the entries themselves
@@ -21,13 +22,6 @@ class Frozen(BaseModel):
     """Immutable, and strict about names: a misspelt key must never be ignored in silence."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Pooling(StrEnum):
-    """How a sample's hidden states become one vector."""
-
-    MEAN = "mean"  # over tokens or positions
-    MAP = "map"  # per-position means, flattened: beat `mean` in 7 of 10 digit designs
 
 
 class VariantName(StrEnum):
@@ -43,12 +37,13 @@ class VariantName(StrEnum):
 class PrototypeSettings(Frozen):
     """How tasks are described."""
 
-    layer: int = -1  # hidden layer of the base encoder; -1 is the last
-    pooling: Pooling = Pooling.MEAN
-    batch_size: PositiveInt = 64  # samples in one forward pass
+    layers: tuple[int, ...] = (-1,)  # hidden states of the base encoder whose embeddings are averaged; -1 is the last
+    pooling: Pooling = Pooling.MEAN  # `map` keeps positions apart: it beat `mean` in 7 of 10 digit designs
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    max_tokens: PositiveInt = 512  # a longer text is cut
+    token_budget: PositiveInt = 8192  # tokens in one forward pass, padding included
+    window_rows: PositiveInt = 1024  # samples read ahead and sorted by length together
     shard_size: PositiveInt = 64  # references in one Prefect task; a shard should last 10 s or more
-    max_samples: PositiveInt | None = None  # None reads all of them
-    minimum_samples: PositiveInt = 64  # fewer are reported: the mean's error then rivals the penalty
 
 
 class ProjectionSettings(Frozen):
@@ -135,8 +130,13 @@ class ProjectSettings(Frozen):
 class Project(Frozen):
     """Settings together with the places they speak of."""
 
-    root: Path
+    file: Path
     settings: ProjectSettings
+
+    @property
+    def root(self) -> Path:
+        """Directory that the project file's relative paths start from."""
+        return self.file.parent
 
     @property
     def workspace(self) -> Path:
@@ -199,4 +199,4 @@ def load_project(location: Path) -> Project:
         settings = ProjectSettings.model_validate(_read_yaml(path))
     except ValidationError as error:
         raise InvalidInput(*_problems(path, error)) from error
-    return Project(root=path.parent.resolve(), settings=settings)
+    return Project(file=path.resolve(), settings=settings)

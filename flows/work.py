@@ -1,10 +1,36 @@
 """What runs on a worker for one target. Plain functions of picklable values: no Prefect, no MLflow."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tasks.composition.recipe import RECIPE_NAME, Recipe
 from tasks.files import write_json
+from tasks.prototypes.extraction import Job, ShardReport, extract_shard
+from tasks.prototypes.settings import ExtractionSettings, Machine
+from tasks.prototypes.settings import Recipe as EncodingRecipe
+
+
+@dataclass(frozen=True, slots=True)
+class ShardWork:
+    """A shard of prototypes to compute, and where they go."""
+
+    jobs: tuple[Job, ...]
+    recipe: EncodingRecipe
+    machine: Machine
+    directory: Path
+
+
+def worker_device() -> str:
+    """The accelerator of this process, asked for on the worker: the flow's process must never touch one."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def extract_on_worker(work: ShardWork) -> ShardReport:
+    """Compute a shard's prototypes on this worker's own device."""
+    machine = replace(work.machine, device=worker_device())
+    return extract_shard(work.jobs, ExtractionSettings(work.recipe, machine), work.directory)
 
 
 def blend_recipe(recipe: Recipe, directory: Path) -> None:

@@ -1,7 +1,7 @@
 """The calibration that compositions rest on, kept between nights.
 
-One changed reference moves the library's spread a little. Were the spread taken afresh every night, every penalty and so
-every composition would change with it. It is kept until it has drifted by a stated factor.
+One changed reference moves the library's spread a little. Were the spread taken afresh every night, every penalty and
+so every composition would change with it. It is kept until it has drifted by a stated factor.
 """
 
 from pathlib import Path

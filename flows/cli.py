@@ -1,0 +1,214 @@
+"""The `tesserae` command. Heavy packages are imported by the command that needs them: `--help` answers at once."""
+
+import contextlib
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from flows.messages import print_problems, print_report
+from flows.settings import Project, load_project
+from tasks.files import InvalidInput
+
+OK, SOME_FAILED, INVALID, COULD_NOT_RUN, INTERRUPTED = 0, 1, 2, 3, 130
+
+app = typer.Typer(
+    help="Compose LoRA adapters for tasks that nobody has trained, with certificates and honest evidence.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+ProjectPath = Annotated[Path, typer.Argument(help="Directory with project.yaml, or that file.", show_default=False)]
+AsJson = Annotated[bool, typer.Option("--json", help="One machine-readable object on stdout; the rest on stderr.")]
+
+
+class Domain(StrEnum):
+    """Domains of the embedded examples."""
+
+    DIGITS = "digits"
+
+
+@contextlib.contextmanager
+def _exit_codes(as_json: bool) -> Iterator[None]:
+    """Errors to the exit codes of the contract; a message never shows a stack trace where the input is at fault."""
+    from flows.errors import WorkspaceBusy
+
+    try:
+        yield
+    except InvalidInput as error:
+        print_problems(error.problems, as_json=as_json)
+        raise typer.Exit(INVALID) from error
+    except (WorkspaceBusy, RuntimeError, OSError) as error:
+        typer.echo(f"could not run: {error}", err=True)
+        raise typer.Exit(COULD_NOT_RUN) from error
+    except KeyboardInterrupt as error:
+        typer.echo("interrupted; finished work is kept, the next run goes on from there", err=True)
+        raise typer.Exit(INTERRUPTED) from error
+
+
+def _interrupt(signum: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+@contextlib.contextmanager
+def _stdout_for_the_result() -> Iterator[None]:
+    """Send what libraries print to stderr, so that stdout holds the result alone."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
+def _run_flow(location: Path, choose: Callable[[], Callable[[Project], dict[str, Any]]]) -> dict[str, Any]:
+    from flows.services import prefect_server
+
+    signal.signal(signal.SIGTERM, _interrupt)
+    project = load_project(location)
+    with _stdout_for_the_result(), prefect_server(project.workspace, scheduling=False):
+        return choose()(project)
+
+
+def _finish(report: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(report))
+    else:
+        print_report(report)
+    if report["failures"]:
+        raise typer.Exit(SOME_FAILED)
+
+
+@app.command()
+def example(
+    directory: Annotated[Path, typer.Argument(help="Directory to make; must not exist yet.", show_default=False)],
+    domain: Annotated[Domain, typer.Option(help="What the example is about.")] = Domain.DIGITS,
+    seed: Annotated[int, typer.Option(help="Two builds with one seed are equal.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Make a complete, runnable project on embedded data."""
+    with _exit_codes(as_json):
+        from flows.example import make_example
+
+        with _stdout_for_the_result():
+            made = make_example(directory, domain.value, seed=seed)
+        typer.echo(json.dumps(made) if as_json else f"{made['project']} is ready: tesserae nightly {directory}")
+
+
+@app.command()
+def check(project: ProjectPath, as_json: AsJson = False) -> None:
+    """Validate everything, list all errors at once, compute nothing."""
+    with _exit_codes(as_json):
+        from flows.check import check_project
+
+        problems = check_project(project)
+        if problems:
+            raise InvalidInput(*problems)
+        typer.echo(json.dumps({"ok": True, "problems": []}) if as_json else "everything is in order")
+
+
+@app.command()
+def refresh(project: ProjectPath, as_json: AsJson = False) -> None:
+    """Compute the prototypes of new and changed references and targets."""
+
+    def choose() -> Callable[[Project], dict[str, Any]]:
+        from flows.refresh import refresh as run
+
+        return lambda opened: run(str(opened.file))
+
+    with _exit_codes(as_json):
+        _finish(_run_flow(project, choose), as_json=as_json)
+
+
+@app.command()
+def compose(
+    project: ProjectPath,
+    target: Annotated[list[str] | None, typer.Option(help="Only this target; may be repeated.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Project, blend, evaluate and register targets."""
+
+    def choose() -> Callable[[Project], dict[str, Any]]:
+        from flows.compose import compose as run
+
+        return lambda opened: run(str(opened.file), target or [])
+
+    with _exit_codes(as_json):
+        _finish(_run_flow(project, choose), as_json=as_json)
+
+
+@app.command()
+def nightly(project: ProjectPath, as_json: AsJson = False) -> None:
+    """Refresh, compose every target, promote and report: the whole job of a night."""
+
+    def choose() -> Callable[[Project], dict[str, Any]]:
+        from flows.nightly import nightly as run
+
+        return lambda opened: run(str(opened.file))
+
+    with _exit_codes(as_json):
+        _finish(_run_flow(project, choose), as_json=as_json)
+
+
+@app.command()
+def explain(
+    project: ProjectPath,
+    target: Annotated[str, typer.Argument(help="Name of a target.", show_default=False)],
+    as_json: AsJson = False,
+) -> None:
+    """Why this composition: weights, neighbours, coverage, baselines."""
+    with _exit_codes(as_json):
+        from flows.explain import explain_target
+        from flows.messages import print_explanation
+
+        with _stdout_for_the_result():
+            explanation = explain_target(project, target)
+        if as_json:
+            typer.echo(json.dumps(explanation))
+        else:
+            print_explanation(explanation)
+
+
+@app.command()
+def schedule(
+    project: ProjectPath,
+    cron: Annotated[str | None, typer.Option(help="Five-field cron line; the project file's by default.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port of the Prefect server that this command starts.")] = None,
+) -> None:
+    """Serve the nightly flow on a schedule, one run at a time, until interrupted."""
+    with _exit_codes(False):
+        from flows.schedule import serve_nightly
+
+        signal.signal(signal.SIGTERM, _interrupt)
+        serve_nightly(load_project(project), cron=cron, port=port)
+
+
+@app.command()
+def ui(
+    project: ProjectPath,
+    port: Annotated[int, typer.Option(help="Port on this machine.")] = 5000,
+) -> None:
+    """Open the MLflow UI on this project's runs and models."""
+    with _exit_codes(False):
+        from flows.ui import serve_ui
+
+        serve_ui(load_project(project), port=port)
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

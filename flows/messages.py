@@ -1,0 +1,118 @@
+"""What the command says to a person: problems, the table of targets, an explanation."""
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from tasks.files import Problem
+
+# Methods in the order in which a reader compares them: reference points, rivals, ours, controls, upper end.
+METHODS = (
+    "base",
+    "nearest",
+    "uniform",
+    "similarity",
+    "least_squares",
+    "simplex",
+    "l1",
+    "chosen",
+    "random",
+    "permuted",
+    "ceiling",
+)
+
+
+def print_problems(problems: Iterable[Problem], *, as_json: bool) -> None:
+    """List every problem with its remedy."""
+    listed = [{"item": p.item, "problem": p.problem, "remedy": p.remedy} for p in problems]
+    if as_json:
+        typer.echo(json.dumps({"ok": False, "problems": listed}))
+        return
+    typer.echo(f"{len(listed)} problem{'s' if len(listed) != 1 else ''}:", err=True)
+    for one in listed:
+        typer.echo(f"  {one['item']}: {one['problem']}\n      -> {one['remedy']}", err=True)
+
+
+def _methods_of(targets: Iterable[Mapping[str, Any]]) -> list[str]:
+    present = {method for target in targets for method in target["scores"]}
+    return [method for method in METHODS if method in present]
+
+
+def _first_metric(scores: Mapping[str, Mapping[str, float]], method: str) -> str:
+    values = list(scores.get(method, {}).values())
+    return f"{values[0]:.3f}" if values else ""
+
+
+def _mean(targets: list[Mapping[str, Any]], method: str) -> str:
+    values = [next(iter(t["scores"][method].values())) for t in targets if t["scores"].get(method)]
+    return f"{sum(values) / len(values):.3f}" if values else ""
+
+
+def targets_table(targets: list[Mapping[str, Any]]) -> Table:
+    """One line per target: support, coverage, every method's score, and the registered version."""
+    methods = _methods_of(targets)
+    table = Table(title="Targets", title_justify="left")
+    table.add_column("target")
+    for name in ("support", "coverage", *methods):
+        table.add_column(name.replace("_", " "), justify="right")
+    table.add_column("version")
+    for one in targets:
+        version = f"{one['version'] or ''} {' '.join(one['aliases'])}".strip()
+        scores = [_first_metric(one["scores"], method) for method in methods]
+        table.add_row(one["target"], str(len(one["support"])), f"{one['coverage']:.2f}", *scores, version)
+    if len(targets) > 1:
+        table.add_section()
+        table.add_row("mean", "", "", *[_mean(targets, method) for method in methods], "")
+    return table
+
+
+def print_report(report: Mapping[str, Any]) -> None:
+    """The result of a run, for a terminal."""
+    console = Console()
+    if report["targets"]:
+        # A table that is cut off is of no use in a log: outside a terminal it takes the width it needs.
+        console = console if console.is_terminal else Console(width=200)
+        console.print(targets_table(report["targets"]))
+    console.print(
+        f"{report['prototypes_computed']} prototypes computed, {report['compositions_solved']} compositions solved, "
+        f"{report['versions_registered']} versions registered in {report['seconds']:.1f} s"
+    )
+    for failure in report["failures"]:
+        console.print(
+            f"failed: {failure['item']} ({failure['stage']}): {failure['error']}\n    -> {failure['remedy']}",
+            highlight=False,
+            markup=False,
+        )
+
+
+def print_explanation(explanation: Mapping[str, Any]) -> None:
+    """One target's composition, in words and tables."""
+    console = Console()
+    console.print(
+        f"[bold]{explanation['target']}[/bold] is written as a combination of {len(explanation['support'])} of its "
+        f"{len(explanation['neighbourhood'])} neighbours."
+    )
+    console.print(
+        f"The library explains {explanation['coverage']:.0%} of its distance to the library's mean (coverage). "
+        f"No better solution gains more than {explanation['duality_gap']:.1e} of the scale (duality gap)."
+    )
+    methods = list(explanation["baselines"])
+    table = Table()
+    for name in ("reference", "distance", "weight", *(f"{method} weight" for method in methods)):
+        table.add_column(name.replace("_", " "), justify="left" if name == "reference" else "right")
+    for near in explanation["neighbourhood"]:
+        others = [f"{explanation['baselines'][method].get(near['reference'], 0.0):+.3f}" for method in methods]
+        table.add_row(near["reference"], f"{near['distance']:.3f}", f"{near['weight']:+.3f}", *others)
+    console.print(table)
+    if explanation["scores"]:
+        scores = Table()
+        scores.add_column("method")
+        scores.add_column("score", justify="right")
+        for method in [name for name in METHODS if name in explanation["scores"]]:
+            scores.add_row(method.replace("_", " "), _first_metric(explanation["scores"], method))
+        console.print(scores)
+    console.print(f"adapter: {explanation['adapter']}", highlight=False)

@@ -1,0 +1,25 @@
+"""Schedule: serve the nightly flow through Prefect; one run at a time, an overlapping one is cancelled."""
+
+from flows.services import prefect_server
+from flows.settings import Project
+
+
+def serve_nightly(project: Project, *, cron: str | None, port: int | None) -> None:
+    """Serve until interrupted; starts a Prefect server unless PREFECT_API_URL names one."""
+    with prefect_server(project.workspace, scheduling=True, port=port):
+        from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
+        from prefect.client.schemas.schedules import CronSchedule
+        from prefect.deployments.runner import EntrypointType
+
+        from flows.nightly import nightly
+
+        when = CronSchedule(cron=cron or project.settings.schedule.cron, timezone=project.settings.schedule.timezone)
+        nightly.serve(
+            name=project.name,
+            parameters={"project": str(project.file)},
+            schedule=when,
+            global_limit=ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW),
+            limit=1,
+            entrypoint_type=EntrypointType.MODULE_PATH,
+            print_starting_message=False,
+        )
