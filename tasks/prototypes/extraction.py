@@ -1,0 +1,91 @@
+"""Prototypes of a shard of references, on a worker. Imports torch only when something must be computed."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from tasks.files import Failure, digest_value
+from tasks.prototypes import VERSION
+from tasks.prototypes.settings import ExtractionSettings, Recipe
+from tasks.prototypes.statistics import Prototype
+from tasks.prototypes.store import PrototypeStore, prototypes_of
+
+STAGE = "prototypes"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One prototype to compute: whose, its digest, and from which samples."""
+
+    name: str
+    digest: str
+    samples: str
+
+
+@dataclass(frozen=True, slots=True)
+class ShardReport:
+    """What became of a shard: its Parquet part (None if nothing succeeded), how many were computed now, what failed."""
+
+    part: Path | None
+    computed: int
+    failures: tuple[Failure, ...]
+
+
+def prototype_digest(samples_digest: str, *, recipe: Recipe) -> str:
+    """Identity of a prototype: the samples' content, all that determines the embedding, and this code's version."""
+    content = asdict(recipe)
+    content["base"], content["encoder"] = recipe.base.digest, recipe.encoder.digest
+    return digest_value(["prototype", VERSION, samples_digest, content])
+
+
+def extract_shard(jobs: Sequence[Job], settings: ExtractionSettings, directory: Path) -> ShardReport:
+    """Compute the prototypes of `jobs` and leave them as one part of the store in `directory`.
+
+    A reference that cannot be encoded fails alone. A shard that was finished before is not computed again, so a
+    scheduler may run it twice. Raises what loading the model raises: that is nobody's fault among the references.
+    """
+    store = PrototypeStore(directory)
+    shard = digest_value(sorted([job.name, job.digest] for job in jobs))
+    part = store.part_path(shard)
+    done = {one.digest: one for one in prototypes_of(pq.read_table(part))} if part.exists() else {}
+    missing = list({job.digest: job for job in reversed(jobs) if job.digest not in done}.values())[::-1]
+    if not missing:
+        return ShardReport(part, 0, ())
+    computed, failures = _compute(missing, settings)
+    if not computed:
+        return ShardReport(part if done else None, 0, failures)
+    store.write_part([*done.values(), *computed], shard, now=datetime.now(UTC))
+    return ShardReport(part, len(computed), failures)
+
+
+def _compute(jobs: Sequence[Job], settings: ExtractionSettings) -> tuple[list[Prototype], tuple[Failure, ...]]:
+    from tasks.prototypes.encode import configure_threads, encode_samples
+    from tasks.prototypes.encoders.loading import resident_encoder
+
+    configure_threads(settings.machine.threads)
+    encoder = resident_encoder(settings.recipe, settings.machine.device)
+    computed: list[Prototype] = []
+    failures: list[Failure] = []
+    for job in jobs:
+        try:
+            statistics = encode_samples(encoder, job.samples, machine=settings.machine)
+        except Exception as error:  # whatever one reference's samples do, the others go on
+            failures.append(Failure(job.name, STAGE, f"{type(error).__name__}: {error}", "repair or drop its samples"))
+            continue
+        computed.append(_prototype(job, settings.recipe, asdict(statistics)))
+    return computed, tuple(failures)
+
+
+def _prototype(job: Job, recipe: Recipe, statistics: dict) -> Prototype:
+    return Prototype(
+        name=job.name,
+        digest=job.digest,
+        base_model=recipe.base.name,
+        revision=recipe.base.revision or recipe.base.digest,
+        layer=recipe.layer,
+        pooling=recipe.pooling.value,
+        **statistics,
+    )
