@@ -6,23 +6,49 @@ from typing import Any
 
 import torch
 
-from tasks.blending.factors import Factors, norm
+from tasks.blending.factors import Factors, norm, padded, zero
 from tasks.blending.key_names import PREFIX, Factor, parse_key
+from tasks.blending.profiles import Arrangement
+from tasks.blending.report import BlendReport
 
 
 @dataclass(frozen=True, slots=True)
 class Blend:
-    """An adapter ready to be written: PEFT's config and tensors by PEFT's names, all scales one.
-
-    `shares[module][adapter]` is |w_i| ||delta_i|| over the sum of these norms: how much of the module's weight change
-    each adapter brings. `lost_energy` is the fraction of the squared norm of all deltas that truncation dropped.
-    """
+    """An adapter ready to be written: PEFT's config and tensors by PEFT's names, all scales one, and its report."""
 
     config: Mapping[str, Any]
     tensors: Mapping[str, torch.Tensor]
-    rank: int
-    shares: Mapping[str, Mapping[str, float]]
-    lost_energy: float
+    report: BlendReport
+
+    @property
+    def rank(self) -> int:
+        """The rank in the file."""
+        return self.report.rank
+
+    @property
+    def shares(self) -> dict[str, Mapping[str, float]]:
+        """Per module, each adapter's share of the norm: |w_i| ||delta_i|| over the sum of these."""
+        return {name: module.shares for name, module in self.report.modules.items()}
+
+    @property
+    def lost_energy(self) -> float:
+        """Fraction of the squared norm of all deltas that truncation dropped; 0 when exact."""
+        return self.report.lost_energy
+
+
+def assembled(arrangement: Arrangement, factors: Mapping[str, Factors], report: BlendReport) -> Blend:
+    """Lay blended modules out as the arrangement says: padded to the file's ranks, zero where no adapter reaches."""
+    tensors: dict[str, torch.Tensor] = {}
+    for module, layout in arrangement.layouts.items():
+        rank = arrangement.ranks[module]
+        filled = padded(factors[module], rank) if module in factors else zero(layout, rank)
+        tensors.update(zip(tensor_keys(module, layout.suffixes), layout.stored(filled), strict=True))
+    return Blend(config=arrangement.config, tensors=tensors, report=report)
+
+
+def with_whole_parameters(blend: Blend, parameters: Mapping[str, torch.Tensor]) -> Blend:
+    """Add parameters saved in full, by their names in the base model."""
+    return replace(blend, tensors={**blend.tensors, **{PREFIX + name: value for name, value in parameters.items()}})
 
 
 def _keys(blend: Blend) -> dict[str, tuple[str, str]]:

@@ -1,6 +1,7 @@
 """Whether adapters may be blended with given weights, and what they have in common."""
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 
 import torch
@@ -9,10 +10,12 @@ from tasks.blending.adapter import Adapter
 from tasks.blending.factors import Layout
 from tasks.files import InvalidInput, Problem
 
+Term = tuple[float, Adapter]
+
 _SUM_TOLERANCE = 1e-6  # |sum of weights - 1| up to which whole parameters count as an affine combination
 
 
-def check_blendable(adapters: Sequence[Adapter], weights: Sequence[float]) -> list[tuple[float, Adapter]]:
+def check_blendable(adapters: Sequence[Adapter], weights: Sequence[float]) -> list[Term]:
     """The terms of the sum, zero weights dropped. Raises InvalidInput with every reason against blending."""
     problems = _weight_problems(adapters, weights)
     if not problems:
@@ -26,17 +29,28 @@ def _weight_problems(adapters: Sequence[Adapter], weights: Sequence[float]) -> l
     if not adapters or len(adapters) != len(weights):
         count = f"{len(adapters)} adapters and {len(weights)} weights"
         return [Problem("blend", f"{count} were given", "name at least one adapter, each with one weight")]
-    return [
+    counts = Counter(adapter.name for adapter in adapters)
+    repeated = [
+        Problem(name, f"it is given {count} times", "name each adapter once, with the sum of its weights")
+        for name, count in counts.items()
+        if count > 1
+    ]
+    return repeated + [
         Problem(adapter.name, f"its weight is {weight}", "give a finite weight")
         for adapter, weight in zip(adapters, weights, strict=True)
         if not math.isfinite(weight)
     ]
 
 
+def union(adapters: Sequence[Adapter], terms: Sequence[Term]) -> list[Adapter]:
+    """The adapters whose modules the blend has: those with weight, or all of them when every weight is zero."""
+    return [adapter for _, adapter in terms] or list(adapters)
+
+
 def layouts(adapters: Sequence[Adapter]) -> dict[str, Layout]:
     """The union of the adapters' modules, sorted by name, with their layouts."""
-    union = {module: entry.layout for adapter in adapters for module, entry in adapter.modules.items()}
-    return dict(sorted(union.items()))
+    every = {module: entry.layout for adapter in adapters for module, entry in adapter.modules.items()}
+    return dict(sorted(every.items()))
 
 
 def _layout_problems(adapters: Sequence[Adapter]) -> list[Problem]:
@@ -94,7 +108,7 @@ def _shape_problems(present: Sequence[tuple[Adapter, float]], names: Sequence[st
     return problems
 
 
-def blended_parameters(terms: Sequence[tuple[float, Adapter]]) -> dict[str, torch.Tensor]:
+def blended_parameters(terms: Sequence[Term]) -> dict[str, torch.Tensor]:
     """The affine combination sum_i w_i W_i of parameters saved whole; exact as sum_i w_i = 1 was checked."""
     names = sorted({name for _, adapter in terms for name in adapter.whole})
     blended = {}

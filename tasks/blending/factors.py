@@ -5,7 +5,6 @@ PEFT are already A (r, vocabulary), B (dimension, r), so that one formula serves
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -64,22 +63,16 @@ def dense(factors: Factors) -> Tensor:
     return factors.scale * (factors.b @ factors.a)
 
 
+def singular_values(factors: Factors) -> Tensor:
+    """The singular values of the delta that can differ from zero, descending, float64 (r,); the delta is not formed."""
+    r_b = torch.linalg.qr(factors.b.double(), mode="r").R
+    r_a = torch.linalg.qr(factors.a.double().T, mode="r").R
+    return abs(factors.scale) * torch.linalg.svdvals(r_b @ r_a.T)
+
+
 def norm(factors: Factors) -> float:
-    """Frobenius norm of the delta from two (r, r) Gram matrices in float64; the delta is not formed."""
-    a, b = factors.a.double(), factors.b.double()
-    squared = float(((a @ a.T) * (b.T @ b)).sum())
-    return abs(factors.scale) * math.sqrt(max(squared, 0.0))
-
-
-def stack(terms: Sequence[tuple[float, Factors]]) -> Factors:
-    """Exact weighted sum: delta = sum_i w_i s_i B_i A_i with rank sum_i r_i and scale one.
-
-    Concatenated, never averaged: averaging A and B apart adds cross terms B_i A_j (peft#3004). Weight and scale sit on
-    B alone, so that a sign is applied once (on both sides it would cancel, peft#2918) and A keeps its bits.
-    """
-    a = torch.cat([factors.a for _, factors in terms], dim=0)
-    b = torch.cat([(weight * factors.scale) * factors.b for weight, factors in terms], dim=1)
-    return Factors(a=a, b=b, scale=1.0)
+    """Frobenius norm of the delta."""
+    return float(singular_values(factors).norm())
 
 
 def padded(factors: Factors, rank: int) -> Factors:

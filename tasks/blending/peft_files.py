@@ -1,7 +1,9 @@
 """PEFT adapter directories in and out. Reading opens headers only; writing is atomic."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from safetensors.torch import save_file
@@ -55,10 +57,18 @@ def _tensors(directory: Path) -> dict[str, Readable]:
     return dict(read_header(path).tensors)
 
 
-def write_adapter(blend: Blend, directory: Path) -> None:
-    """Write the blend as a PEFT directory; it appears whole or not at all, and an existing one is kept."""
+def write_adapter(blend: Blend, directory: Path, *, metadata: Mapping[str, str] = MappingProxyType({})) -> None:
+    """Write the blend as a PEFT directory; it appears whole or not at all, and an existing one is kept.
+
+    `metadata` goes into the safetensors header: a recipe's digest, say, so that the file can be traced by itself.
+    """
     with atomic_directory(directory) as temporary:
-        config = json.dumps(dict(blend.config), indent=2, sort_keys=True)
-        (temporary / CONFIG_NAME).write_text(config + "\n", encoding="utf-8")
+        write_config(temporary, blend.config)
         tensors = {key: tensor.contiguous() for key, tensor in blend.tensors.items()}
-        save_file(tensors, temporary / WEIGHTS_NAME, metadata={"format": "pt"})
+        save_file(tensors, temporary / WEIGHTS_NAME, metadata={"format": "pt", **metadata})
+
+
+def write_config(directory: Path, config: Mapping[str, Any]) -> None:
+    """Write adapter_config.json into a directory in the making."""
+    text = json.dumps(dict(config), indent=2, sort_keys=True)
+    (directory / CONFIG_NAME).write_text(text + "\n", encoding="utf-8")

@@ -1,0 +1,45 @@
+"""Blending in memory, for adapters that fit: the evaluation's blends, examples and tests."""
+
+from collections.abc import Sequence
+
+import torch
+
+from tasks.blending.adapter import Adapter
+from tasks.blending.blend import Blend, assembled, with_whole_parameters
+from tasks.blending.compatibility import blended_parameters, check_blendable, layouts, union
+from tasks.blending.library_module import read_library_module
+from tasks.blending.module_blend import blend_module
+from tasks.blending.profiles import Profile, arrange
+from tasks.blending.recompression import Recompression
+from tasks.blending.report import summed
+
+
+def blend_adapters(
+    adapters: Sequence[Adapter],
+    weights: Sequence[float],
+    recompression: Recompression,
+    profile: Profile,
+    *,
+    base_model_name: str,
+    revision: str | None,
+    device: torch.device,
+) -> Blend:
+    """The weighted sum of the deltas, exact or truncated; tensors are float32.
+
+    Adapters of weight zero are left out; with all weights zero the result is a zero adapter of rank one. Raises
+    InvalidInput when the adapters cannot be blended, with every reason.
+    """
+    terms = check_blendable(adapters, weights)
+    members = union(adapters, terms)
+    shapes = layouts(members)
+    given = {adapter.name: weight for weight, adapter in terms}
+    blended = {
+        module: found
+        for module, layout in shapes.items()
+        if (found := blend_module(read_library_module(members, module, layout, device=device), given, recompression))
+    }
+    factors = {module: found[0] for module, found in blended.items()}
+    ranks = {module: factors[module].rank if module in factors else 1 for module in shapes}
+    arrangement = arrange(profile, members, shapes, ranks, base_model_name=base_model_name, revision=revision)
+    report = summed(arrangement.rank, {module: found[1] for module, found in blended.items()})
+    return with_whole_parameters(assembled(arrangement, factors, report), blended_parameters(terms))

@@ -1,0 +1,98 @@
+"""The best low-rank approximation of a weighted sum of low-rank deltas; the sum is never formed.
+
+Two routes to the same answer (Eckart-Young). `by_qr` factors the stacked B and A^T apart and takes the SVD of a small
+core; it is stable for any input and is the oracle. `by_gram` needs only the Gram matrices of the stacked factors, which
+a library of adapters shares between all targets: with A A^T = L L^T, the right singular vectors of B C A are Q v, where
+Q = A^T L^-T has orthonormal columns and v are eigenvectors of L^T C (B^T B) C L. Both A_out and B_out are then one thin
+product with the stacked factors.
+"""
+
+from dataclasses import dataclass
+
+import torch
+
+from tasks.blending.factors import Factors
+
+Tensor = torch.Tensor
+
+# Below this ratio of squared pivots the Cholesky factor carries less than half of float64's digits.
+_PIVOT_FLOOR = 1e-8
+# Where the terms of the sum cancel to less than this share of their own squared norms, float32 products have lost three
+# of their seven digits and the float64 route is taken.
+_CANCELLATION_FLOOR = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class Truncation:
+    """Coefficients of the truncated factors on the stacked ones, and the whole spectrum.
+
+    `left` (R, R') and `right` (R', R): B_out = B left, A_out = right A for stacked B (out, R) and A (R, in). They are
+    ordered by falling singular value, so that the first r of them are the best rank-r approximation for every r.
+    `singular` (R',) are the singular values of the delta, descending.
+    """
+
+    left: Tensor
+    right: Tensor
+    singular: Tensor
+
+
+def by_gram(gram_a: Tensor, gram_b: Tensor, coefficients: Tensor) -> Truncation | None:
+    """Truncation of B diag(c) A from A A^T and B^T B (R, R), float64, and c (R,); None where it would be inaccurate."""
+    factor, failed = torch.linalg.cholesky_ex(gram_a)
+    pivots = factor.diagonal() ** 2
+    if int(failed) or float(pivots.min()) < _PIVOT_FLOOR * float(pivots.max()):
+        return None
+    weighted = coefficients[:, None] * gram_b * coefficients
+    if float((weighted * gram_a).sum()) < _CANCELLATION_FLOOR * float((weighted.diagonal() * gram_a.diagonal()).sum()):
+        return None
+    squares, vectors = torch.linalg.eigh(factor.T @ weighted @ factor)
+    squares, vectors = squares.flip(0).clamp(min=0), vectors.flip(1)
+    singular = squares.sqrt()
+    # L^-T v = C (B^T B) C L v / sigma^2: no triangular solve, and an error of at most |A| |B| in float units.
+    root = factor @ vectors
+    balance = _safe_reciprocal(singular.sqrt())
+    return Truncation(
+        left=coefficients[:, None] * root * balance,
+        right=(weighted @ root * balance**3).T,
+        singular=singular,
+    )
+
+
+def _safe_reciprocal(values: Tensor) -> Tensor:
+    # Directions without energy get factor zero, not infinity.
+    alive = values > values.max() * 1e-8
+    return torch.where(alive, 1 / torch.where(alive, values, 1), 0)
+
+
+def by_qr(factors: Factors) -> tuple[Factors, Tensor]:
+    """Balanced factors (A_out has orthogonal rows of norm sqrt(sigma)) at full rank, and the singular values; float64.
+
+    The first r rows and columns are the best approximation of rank r.
+    """
+    q_b, r_b = torch.linalg.qr(factors.b.double() * factors.scale)
+    q_a, r_a = torch.linalg.qr(factors.a.double().T)
+    u, singular, vh = torch.linalg.svd(r_b @ r_a.T, full_matrices=False)
+    root = singular.sqrt()
+    return Factors(a=(root[:, None] * vh) @ q_a.T, b=q_b @ (u * root), scale=1.0), singular
+
+
+def rank_for_energy(singular: Tensor, share: float) -> int:
+    """The smallest rank (at least one) that keeps `share` of the squared norm."""
+    energy = (singular.double() ** 2).cumsum(0)
+    if float(energy[-1]) == 0:
+        return 1
+    return int((energy < share * energy[-1]).sum().clamp(max=len(singular) - 1)) + 1
+
+
+def lost_energy(singular: Tensor, rank: int) -> float:
+    """Squared norm that a truncation to `rank` drops."""
+    return float((singular.double()[rank:] ** 2).sum())
+
+
+def effective_rank(singular: Tensor) -> float:
+    """Exponential of the entropy of the normalised singular values (Roy & Vetterli, EUSIPCO 2007); 0 for no delta."""
+    total = float(singular.sum())
+    if total == 0:
+        return 0.0
+    shares = singular.double() / total
+    return float(torch.exp(torch.special.entr(shares).sum()))
