@@ -1,77 +1,70 @@
-"""Scores of a target's methods, and their files: `scores.json` comes last and says that the directory is whole."""
+"""What a measurement is: a metric with its direction and unit, and a value with its interval."""
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, field
+from enum import StrEnum
 
 import numpy as np
 
-from tasks.files import write_json
 
-SCORES_NAME = "scores.json"
-PICTURE_NAME = "samples.png"
+class Direction(StrEnum):
+    """Which way is better."""
+
+    HIGHER = "higher"
+    LOWER = "lower"
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A metric's name, its better direction and its unit."""
+
+    name: str
+    direction: Direction
+    unit: str
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """A metric's mean over n samples with its bootstrap interval."""
+    """Mean of a metric over `n` samples with its bootstrap interval [low, high]."""
 
     value: float
     low: float
     high: float
     n: int
-    higher_is_better: bool
+    direction: Direction
     unit: str
+
+
+Shape = np.ndarray | str  # an image (h, w, c) or (h, w), a mask (h, w), or a text
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One sample for the picture: what the model saw, what is true, and each method's answer."""
+
+    sample: Shape
+    truth: Shape
+    answers: Mapping[str, Shape]
+
+
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """One adapted model on one evaluation set: values (n,) by metric name, and its answers to the shown samples."""
+
+    values: Mapping[str, np.ndarray]
+    answers: tuple[Shape, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class TargetScores:
-    """Every method's metrics on one target's labelled samples. The first metric is the one that decides.
+    """All methods on one target.
 
-    `samples` keeps each sample's value of that metric, shape (n,), in file order: methods are compared pairwise on it.
-    `champion` is the incumbent model version, measured on the same samples, where there is one.
+    `scores[method][metric]`; `values[method][metric]` are the values of single samples, (n,), in file order, for paired
+    comparison; `primary` names the metric that decides promotion.
     """
 
     target: str
-    metrics: tuple[str, ...]
+    primary: str
     scores: Mapping[str, Mapping[str, Score]]
-    samples: Mapping[str, np.ndarray]
-    champion: Mapping[str, Score] | None
-
-    @property
-    def metric(self) -> str:
-        """The metric that decides."""
-        return self.metrics[0]
-
-
-def write_scores(directory: Path, scores: TargetScores) -> None:
-    """Store scores in a directory."""
-    value = {
-        "target": scores.target,
-        "metrics": list(scores.metrics),
-        "scores": {method: {m: asdict(s) for m, s in by.items()} for method, by in scores.scores.items()},
-        "samples": {method: values.tolist() for method, values in scores.samples.items()},
-        "champion": None if scores.champion is None else {m: asdict(s) for m, s in scores.champion.items()},
-    }
-    write_json(directory / SCORES_NAME, value)
-
-
-def _metrics(value: Mapping[str, Any]) -> dict[str, Score]:
-    return {metric: Score(**score) for metric, score in value.items()}
-
-
-def read_scores(directory: Path) -> TargetScores | None:
-    """The scores stored in a directory, or None where they are not (yet) there."""
-    path = directory / SCORES_NAME
-    if not path.is_file():
-        return None
-    value = json.loads(path.read_text(encoding="utf-8"))
-    return TargetScores(
-        target=value["target"],
-        metrics=tuple(value["metrics"]),
-        scores={method: _metrics(by) for method, by in value["scores"].items()},
-        samples={method: np.array(values) for method, values in value["samples"].items()},
-        champion=None if value["champion"] is None else _metrics(value["champion"]),
-    )
+    values: Mapping[str, Mapping[str, np.ndarray]]
+    shown: tuple[Shown, ...] = field(default=())

@@ -22,7 +22,7 @@ SHORT = members.Effort(base=300, adapter=60)  # enough to see what is asserted b
 
 
 def small_build(directory: Path, seed: int = 0) -> Path:
-    build(directory, seed=seed, progress=lambda name, done, total: None, processes=2, effort=SHORT)
+    build(directory, seed=seed, progress=lambda name, done, total: None, effort=SHORT)
     return directory
 
 

@@ -1,6 +1,7 @@
 """Build the digits project: six references, ten targets that combine two conditions each, and one base model."""
 
 import multiprocessing
+import os
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
@@ -9,13 +10,13 @@ from typing import Any
 import yaml
 
 from tasks.examples.digits.conditions import CLEAN, PAIRS, SINGLES
-from tasks.examples.digits.members import BASE_NAME, Effort, Member, make_base, make_member
+from tasks.examples.digits.members import BASE_NAME, FULL, Effort, Member, make_base, make_member
 from tasks.examples.project import new_project
 
-Progress = Callable[[str, int, int], None]  # what was finished, steps done, steps in all
+Progress = Callable[[str, int, int], None]  # stage, steps done, steps in all
 
 
-def build(directory: Path, *, seed: int, progress: Progress, processes: int, effort: Effort) -> None:
+def build(directory: Path, *, seed: int, progress: Progress, effort: Effort = FULL) -> None:
     """Write a complete, runnable project; two builds with one seed are equal byte for byte.
 
     Raises `InvalidInput` if the directory exists and is not empty. It appears at once, when everything is in it.
@@ -25,12 +26,13 @@ def build(directory: Path, *, seed: int, progress: Progress, processes: int, eff
     with new_project(directory) as project:
         # spawn: a forked child would inherit torch's thread pool in an undefined state
         context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(processes, mp_context=context) as pool:
+        with ProcessPoolExecutor(os.cpu_count(), mp_context=context) as pool:
             pool.submit(make_base, project, seed, effort.base).result()
-            progress("base", 1, 1 + len(everyone))
+            progress("base model", 1, 1)
             jobs = [pool.submit(make_member, project, member, seed, effort.adapter) for member in everyone]
-            for done, job in enumerate(as_completed(jobs), start=2):
-                progress(job.result(), done, 1 + len(everyone))
+            for done, job in enumerate(as_completed(jobs), start=1):
+                job.result()
+                progress("adapters", done, len(everyone))
         text = yaml.safe_dump(_settings(references, targets), sort_keys=False)
         (project / "project.yaml").write_text(text, encoding="utf-8")
 

@@ -58,7 +58,7 @@ def make_base(project: Path, seed: int, steps: int) -> None:
     model.save_pretrained(project / BASE_NAME)
 
 
-def make_member(project: Path, member: Member, data_seed: int, steps: int) -> str:
+def make_member(project: Path, member: Member, data_seed: int, steps: int) -> None:
     """Write the member's files; the adapter is trained on the digits of its sample set, with their labels."""
     _settle(member.seed)
     generator = torch.Generator().manual_seed(member.seed)
@@ -81,7 +81,6 @@ def make_member(project: Path, member: Member, data_seed: int, steps: int) -> st
         generator=generator,
     )
     save_adapter(model, folder / "adapter")
-    return member.condition.name
 
 
 def _settle(seed: int) -> None:

@@ -1,0 +1,46 @@
+"""An adapter set in place on the resident base model, through PEFT, for as long as a block lasts."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from peft import PeftConfig, PeftModel, get_peft_model, set_peft_model_state_dict
+
+from tasks.blending.blend import Blend
+
+
+@contextmanager
+def applied(base: torch.nn.Module, blend: Blend) -> Iterator[PeftModel]:
+    """Yield the base model with the blend on it; afterwards the base has its own modules again, bit for bit.
+
+    Nothing is written to disk and the base is never copied or merged. Raises ValueError when PEFT does not take every
+    tensor of the blend.
+    """
+    modules = dict(base.named_modules())
+    trainable = {name: parameter.requires_grad for name, parameter in base.named_parameters()}
+    attributes = set(vars(base))
+    try:
+        yield _wrapped(base, blend)
+    finally:
+        # PEFT's own `unload` would leave the adapter's copy of a module saved in full (`modules_to_save`) in place.
+        for name, module in modules.items():
+            if name:
+                base.set_submodule(name, module)
+        for name, parameter in base.named_parameters():
+            parameter.requires_grad_(trainable[name])
+        for attribute in set(vars(base)) - attributes:
+            delattr(base, attribute)
+
+
+def _wrapped(base: torch.nn.Module, blend: Blend) -> PeftModel:
+    config = PeftConfig.from_peft_type(**dict(blend.config))
+    config.base_model_name_or_path = getattr(base, "name_or_path", None)  # else PEFT warns that it puts it there itself
+    # Factors start on the meta device: filling them at random, only to overwrite them, costs more than loading.
+    model = get_peft_model(base, config, low_cpu_mem_usage=True)
+    device = next(base.parameters()).device
+    tensors = {key: tensor.to(device) for key, tensor in blend.tensors.items()}
+    result: Any = set_peft_model_state_dict(model, tensors, low_cpu_mem_usage=True)
+    if result.unexpected_keys or any(parameter.is_meta for parameter in model.parameters()):
+        raise ValueError(f"the base model has no place for {result.unexpected_keys or 'some of its modules'}")
+    return model.eval()

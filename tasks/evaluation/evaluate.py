@@ -1,0 +1,122 @@
+"""Score every method on one target: one base model, one evaluation set, one blend; only the weights differ."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tasks.blending.adapter import Adapter
+from tasks.blending.blend import Blend
+from tasks.blending.exact import blend_exact
+from tasks.blending.peft_files import read_adapter
+from tasks.evaluation.applied import applied
+from tasks.evaluation.controls import norm_matched, permuted_weights, random_control
+from tasks.evaluation.examiners.examiner import Examiner
+from tasks.evaluation.examiners.opening import open_examiner
+from tasks.evaluation.examiners.setting import Setting
+from tasks.evaluation.intervals import mean_intervals
+from tasks.evaluation.scores import Examination, Score, Shown, TargetScores
+from tasks.files import digest_value
+
+RANDOM, PERMUTED = "random", "permuted"
+
+
+@dataclass(frozen=True, slots=True)
+class Bootstrap:
+    """Resamples over samples, the interval's level, and the seed of both resamples and controls."""
+
+    resamples: int
+    level: float
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationJob:
+    """Everything one target's evaluation depends on; picklable.
+
+    `adapters` are the neighbourhood's directories and `weights[method]` the weights on them, in the same order;
+    `whole[method]` are directories scored as they are (the ceiling, a champion): weight one through the same blend.
+    The two controls are drawn `draws` times with the norms of method `controlled`, which must be in `weights`; with
+    None there are no controls.
+    """
+
+    target: str
+    setting: Setting
+    adapters: tuple[Path, ...]
+    weights: Mapping[str, tuple[float, ...]]
+    whole: Mapping[str, Path]
+    controlled: str | None
+    draws: int
+    bootstrap: Bootstrap
+
+
+def evaluate_target(job: EvaluationJob) -> TargetScores:
+    """Scores of every method, with intervals. Runs on a worker, whose base model stays loaded between targets.
+
+    Raises InvalidInput for an adapter or an evaluation set that cannot be used.
+    """
+    examiner = open_examiner(job.setting)
+    examined: dict[str, list[Examination]] = {}
+    for method, blend in _blends(job):
+        with applied(examiner.base, blend) as model:
+            examined.setdefault(method, []).append(examiner.examine(model))
+    values = {method: _mean_values(runs) for method, runs in examined.items()}
+    return TargetScores(
+        target=job.target,
+        primary=examiner.metrics[0].name,
+        scores=_scores(examiner, values, job.bootstrap),
+        values=values,
+        shown=_shown(examiner, examined),
+    )
+
+
+def _blends(job: EvaluationJob) -> Iterator[tuple[str, Blend]]:
+    """Every method's blend, one in memory at a time; a control appears once per draw."""
+    adapters = [read_adapter(directory) for directory in job.adapters]
+    for method, weights in job.weights.items():
+        yield method, _blend(job, adapters, weights)
+    if job.controlled is not None:
+        yield from _controls(job, adapters, job.weights[job.controlled])
+    for method, directory in job.whole.items():
+        yield method, _blend(job, [read_adapter(directory)], [1.0])
+
+
+def _controls(job: EvaluationJob, adapters: Sequence[Adapter], weights: Sequence[float]) -> Iterator[tuple[str, Blend]]:
+    reference = _blend(job, adapters, weights)
+    # The target's name is in the seed: one unlucky permutation must not be every target's.
+    generator = np.random.default_rng([job.bootstrap.seed, int(digest_value(job.target)[:8], 16)])
+    for _ in range(job.draws):
+        yield RANDOM, random_control(reference, int(generator.integers(1 << 31)))
+        yield PERMUTED, norm_matched(_blend(job, adapters, permuted_weights(weights, generator)), reference)
+
+
+def _blend(job: EvaluationJob, adapters: Sequence[Adapter], weights: Sequence[float]) -> Blend:
+    base = job.setting.base
+    return blend_exact(adapters, weights, base_model_name=base.name, revision=base.revision)
+
+
+def _mean_values(runs: Sequence[Examination]) -> dict[str, np.ndarray]:
+    """Values of each sample, averaged over the draws of a control."""
+    return {metric: np.mean([run.values[metric] for run in runs], axis=0) for metric in runs[0].values}
+
+
+def _scores(
+    examiner: Examiner, values: Mapping[str, Mapping[str, np.ndarray]], how: Bootstrap
+) -> dict[str, dict[str, Score]]:
+    scores: dict[str, dict[str, Score]] = {method: {} for method in values}
+    for metric in examiner.metrics:
+        stacked = np.stack([values[method][metric.name] for method in values])
+        intervals = mean_intervals(stacked, resamples=how.resamples, level=how.level, seed=how.seed)
+        for method, found in zip(values, intervals, strict=True):
+            scores[method][metric.name] = Score(
+                found.value, found.low, found.high, stacked.shape[1], metric.direction, metric.unit
+            )
+    return scores
+
+
+def _shown(examiner: Examiner, examined: Mapping[str, Sequence[Examination]]) -> tuple[Shown, ...]:
+    return tuple(
+        Shown(sample, truth, {method: runs[0].answers[index] for method, runs in examined.items()})
+        for index, (sample, truth) in enumerate(examiner.shown)
+    )

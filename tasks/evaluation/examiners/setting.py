@@ -1,0 +1,21 @@
+"""What an examiner is opened with."""
+
+from dataclasses import dataclass
+
+from tasks.library.base_model import BaseModel
+from tasks.library.families import Family
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """The base model, the labelled evaluation set, and how much goes through the model at a time.
+
+    `shown` samples, evenly spaced over the file, go into the picture.
+    """
+
+    family: Family
+    base: BaseModel
+    evaluation: str
+    device: str
+    batch_size: int
+    shown: int

@@ -1,0 +1,1 @@
+"""Metrics of single samples, each by its reference library."""
