@@ -1,6 +1,7 @@
 """Settings to Dask workers. Nothing here, or imported from here, touches a GPU before the workers exist."""
 
 import contextlib
+import logging
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -27,6 +28,8 @@ def threads_per_worker(settings: ClusterSettings) -> int:
 def _local(settings: ClusterSettings) -> "Iterator[Client]":
     from distributed import Client, LocalCluster
 
+    # Prefect's set-up opens Dask's loggers at INFO: forty lines a run about connections that open and close.
+    logging.getLogger("distributed").setLevel(logging.WARNING)
     with (
         LocalCluster(
             n_workers=worker_count(settings),
@@ -74,6 +77,11 @@ class Workers:
     def __exit__(self, *failure: object) -> None:
         self._stack.close()
         self._client = None
+
+    @property
+    def count(self) -> int:
+        """Workers that work is split for."""
+        return worker_count(self._settings)
 
     @property
     def threads(self) -> int:

@@ -3,6 +3,7 @@
 entries -> examination -> snapshot -> shards of missing prototypes -> Parquet
 """
 
+import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -110,8 +111,10 @@ def _extract_missing(
     run: Run, jobs: Sequence[Job], recipe: Recipe, known: frozenset[str]
 ) -> tuple[int, tuple[Failure, ...]]:
     missing = {job.digest: job for job in jobs if job.digest not in known}
-    shards = list(_shards(list(missing.values()), run.settings.prototypes.shard_size))
     how = run.settings.prototypes
+    # Never fewer shards than workers, or some stand idle.
+    size = min(how.shard_size, math.ceil(len(missing) / run.workers.count)) or 1
+    shards = list(_shards(list(missing.values()), size))
     machine = Machine("auto", run.workers.threads, how.token_budget, how.window_rows)
     work = [ShardWork(shard, recipe, machine, run.workspace.prototypes) for shard in shards]
     running = [extract.submit(run, one) for one in work]

@@ -1,12 +1,13 @@
 """The contract's JSON report, and what a person reads of it in the terminal."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 from tasks.files import Failure, InvalidInput
 
 Report = dict[str, Any]
+INCUMBENT = "champion"  # the registered champion, scored on the same samples
 
 
 def failure_of(item: str, stage: str, error: BaseException) -> Failure:
@@ -39,6 +40,29 @@ def failures_json(failures: Sequence[Failure]) -> list[dict[str, str]]:
     return [asdict(failure) for failure in failures]
 
 
-def scores_json(scores: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, float]]:
-    """Method to metric to value, without intervals."""
-    return {method: {metric: score.value for metric, score in values.items()} for method, values in scores.items()}
+def scores_json(built: Any) -> dict[str, dict[str, float]]:
+    """Method to metric to value, without intervals; the incumbent's score is evidence for promotion, not a method."""
+    scores = built.scores.scores if built.scores else {}
+    return {
+        method: {metric: score.value for metric, score in values.items()}
+        for method, values in scores.items()
+        if method != INCUMBENT
+    }
+
+
+def target_json(built: Any, registered: Any) -> dict[str, Any]:
+    """A target's entry in the report; version and aliases are empty where registering failed."""
+    composition = built.composition
+    return {
+        "target": composition.target,
+        "support": composition.support,
+        "penalty": composition.penalty,
+        "residual": composition.residual,
+        "coverage": composition.coverage,
+        "duality_gap": composition.duality_gap,
+        "scores": scores_json(built),
+        "model": registered.version.model if registered else None,
+        "version": registered.version.version if registered else None,
+        "aliases": list(registered.version.aliases) if registered else [],
+        "adapter": str(built.adapter),
+    }

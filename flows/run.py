@@ -5,6 +5,7 @@ import fcntl
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from flows.cluster import Workers
 from flows.errors import WorkspaceBusy
@@ -12,6 +13,9 @@ from flows.progress import Stages
 from flows.settings import Project, ProjectSettings, load_project
 from flows.workspace import Workspace
 from tasks.library.memory import Memory, load_memory, save_memory
+
+if TYPE_CHECKING:
+    from tasks.registry.store import Registry
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +27,18 @@ class Run:
     workers: Workers
     memory: Memory
     stages: Stages
+
+    def registry(self) -> "Registry":
+        """The MLflow side of the project."""
+        from tasks.registry.store import Registry  # a second and a half to import
+
+        return Registry(self.project.tracking_uri, experiment=self.project.name, artifacts=self.workspace.artifacts)
+
+    def champion_adapter(self, target: str) -> Path | None:
+        """A local directory with the adapter of the target's champion, where it has one."""
+        registry = self.registry()
+        champion = registry.by_alias(self.project.model_name(target), "champion")
+        return registry.download(champion, self.workspace.root / "champions") if champion else None
 
     @property
     def settings(self) -> ProjectSettings:

@@ -8,12 +8,12 @@ def serve_nightly(project: Project, *, cron: str | None, port: int | None) -> No
     """Serve until interrupted; starts a Prefect server unless PREFECT_API_URL names one."""
     with prefect_server(project.workspace, scheduling=True, port=port):
         from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
-        from prefect.client.schemas.schedules import CronSchedule
         from prefect.deployments.runner import EntrypointType
+        from prefect.schedules import Cron
 
         from flows.nightly import nightly
 
-        when = CronSchedule(cron=cron or project.settings.schedule.cron, timezone=project.settings.schedule.timezone)
+        when = Cron(cron or project.settings.schedule.cron, timezone=project.settings.schedule.timezone)
         nightly.serve(
             name=project.name,
             parameters={"project": str(project.file)},

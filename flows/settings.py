@@ -72,6 +72,8 @@ class EvaluationSettings(Frozen):
     resamples: PositiveInt = 2000  # bootstrap resamples over samples
     level: Annotated[float, Field(gt=0, lt=1)] = 0.95
     seed: int = 0  # of the bootstrap and the random controls
+    draws: PositiveInt = 3  # of each random control, averaged
+    shown: PositiveInt = 6  # samples in the picture of a target
     shard_size: PositiveInt = 16  # targets in one Prefect task
 
 
@@ -147,6 +149,10 @@ class Project(Frozen):
     def name(self) -> str:
         """Name of the project's experiment."""
         return self.settings.registry.experiment or self.root.name
+
+    def model_name(self, target: str) -> str:
+        """Name of a target's registered model."""
+        return f"{self.settings.registry.model_prefix}{target}"
 
     @property
     def tracking_uri(self) -> str:

@@ -2,12 +2,16 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tasks.composition.recipe import RECIPE_NAME, Recipe
 from tasks.files import write_json
 from tasks.prototypes.extraction import Job, ShardReport, extract_shard
 from tasks.prototypes.settings import ExtractionSettings, Machine
 from tasks.prototypes.settings import Recipe as EncodingRecipe
+
+if TYPE_CHECKING:
+    from tasks.evaluation.evaluate import EvaluationJob  # imports torch and peft, which a quiet night never needs
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,3 +53,33 @@ def blend_recipe(recipe: Recipe, directory: Path) -> None:
     shares = {module: dict(share) for module, share in blend.shares.items()}
     blended = {"rank": blend.rank, "lost_energy": blend.lost_energy, "shares": shares}
     write_json(directory / RECIPE_NAME, {**recipe.as_json(), "blend": blended})
+
+
+def evaluate_on_worker(job: "EvaluationJob", directory: Path) -> None:
+    """Score every method of a target on this worker's device, and store the result."""
+    from tasks.evaluation.evaluate import evaluate_target
+    from tasks.evaluation.score_store import write_scores
+
+    placed = replace(job, setting=replace(job.setting, device=worker_device()))
+    write_scores(directory, evaluate_target(placed))
+
+
+@dataclass(frozen=True, slots=True)
+class TargetWork:
+    """What there is to do for one target: the adapter to blend, and the methods to score where it has labels."""
+
+    recipe: Recipe
+    adapter: Path
+    job: "EvaluationJob | None"
+    evaluation: Path | None
+    threads: int
+
+
+def build_target(work: TargetWork) -> None:
+    """Blend and evaluate one target; what exists already is left alone."""
+    import torch
+
+    torch.set_num_threads(work.threads)
+    blend_recipe(work.recipe, work.adapter)
+    if work.job is not None and work.evaluation is not None:
+        evaluate_on_worker(work.job, work.evaluation)

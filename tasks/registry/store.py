@@ -73,6 +73,10 @@ class Registry:
         """Copy a directory's files into the run's artifacts."""
         self._client.log_artifacts(run_id, str(directory), under)
 
+    def log_file(self, run_id: str, path: Path) -> None:
+        """Copy one file into the run's artifacts."""
+        self._client.log_artifact(run_id, str(path))
+
     def log_json(self, run_id: str, value: Any, name: str) -> None:
         """Store a value as a JSON artifact."""
         self._client.log_dict(run_id, value, name)

@@ -1,0 +1,157 @@
+"""The building stage: every target's adapter blended, and every method scored, on the workers."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+import tasks.evaluation
+from flows.projecting import Frame, recipe_settings, recipe_versions
+from flows.refresh import Library
+from flows.report import INCUMBENT, failure_of
+from flows.run import Run
+from flows.work import TargetWork, build_target
+from tasks.composition.composition import Composition
+from tasks.composition.recipe import RECIPE_NAME, Recipe, recipe_of
+from tasks.evaluation.score_store import read_scores
+from tasks.evaluation.scores import TargetScores
+from tasks.files import Failure, digest_value
+from tasks.library.snapshot import Target
+
+if TYPE_CHECKING:
+    from tasks.evaluation.evaluate import EvaluationJob
+    from tasks.evaluation.methods import Scene
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A target's composition with its adapter on disk, and its scores where it has labelled samples."""
+
+    composition: Composition
+    recipe: Recipe
+    adapter: Path
+    evaluation: Path | None
+    evaluation_digest: str | None
+    scores: TargetScores | None
+
+
+def _evaluation_digest(run: Run, target: Target, composition: Composition) -> str | None:
+    if target.evaluation_digest is None:
+        return None
+    how = run.settings.evaluation.model_dump(mode="json", exclude={"batch_size", "shard_size"})
+    own = [composition.digest, target.evaluation_digest, target.ceiling_digest]
+    return digest_value(["evaluation", tasks.evaluation.VERSION, *own, how])
+
+
+def planned(run: Run, library: Library, target: Target, composition: Composition) -> Built:
+    """Where a target's results belong, with the scores that are there already."""
+    digest = _evaluation_digest(run, target, composition)
+    evaluation = run.workspace.evaluation(target.name, digest) if digest else None
+    return Built(
+        composition=composition,
+        recipe=recipe_of(composition, library.snapshot, settings=recipe_settings(run), versions=recipe_versions()),
+        adapter=run.workspace.adapter(target.name, composition.digest),
+        evaluation=evaluation,
+        evaluation_digest=digest,
+        scores=read_scores(evaluation) if evaluation else None,
+    )
+
+
+def is_whole(built: Built) -> bool:
+    """Whether everything of a target is there that its project asks for."""
+    return (built.adapter / RECIPE_NAME).is_file() and (built.evaluation is None or built.scores is not None)
+
+
+def _scene(library: Library, frame: Frame, composition: Composition) -> "Scene":
+    from tasks.evaluation.methods import Scene  # cvxpy behind it is a second to import
+
+    atoms = np.stack([library.references[near.reference].prototype for near in composition.neighbours])
+    return Scene(
+        atoms=atoms,
+        target=library.target_prototypes[composition.target].prototype,
+        squared_distances=np.square([near.distance for near in composition.neighbours]),
+        centre=frame.calibration.centre,
+        spread=frame.calibration.spread,
+    )
+
+
+def method_weights(run: Run, library: Library, frame: Frame, composition: Composition) -> dict[str, tuple[float, ...]]:
+    """Weights of every method on the composition's neighbourhood, the chosen ones last."""
+    from tasks.evaluation.methods import weights_by_method
+
+    how = run.settings.projection
+    weights = weights_by_method(
+        _scene(library, frame, composition),
+        relative_penalty=how.penalty,
+        relative_temperature=how.temperature,
+        tolerance=how.tolerance,
+    )
+    by_method = {method: tuple(float(weight) for weight in values) for method, values in weights.items()}
+    return {**by_method, "chosen": composition.weights}
+
+
+def _job(run: Run, library: Library, frame: Frame, target: Target, built: Built) -> "EvaluationJob":
+    from tasks.evaluation.evaluate import Bootstrap, EvaluationJob
+    from tasks.evaluation.examiners.setting import Setting
+
+    how = run.settings.evaluation
+    champion = run.champion_adapter(target.name)
+    whole = {"ceiling": target.ceiling, INCUMBENT: champion}
+    return EvaluationJob(
+        target=target.name,
+        setting=Setting(
+            family=run.settings.family,
+            base=library.snapshot.base,
+            evaluation=str(target.evaluation),
+            device="auto",
+            batch_size=how.batch_size,
+            shown=how.shown,
+        ),
+        adapters=tuple(ingredient.adapter for ingredient in built.recipe.ingredients),
+        weights=method_weights(run, library, frame, built.composition),
+        whole={method: path for method, path in whole.items() if path is not None},
+        controlled="l1",
+        draws=how.draws,
+        bootstrap=Bootstrap(how.resamples, how.level, how.seed),
+    )
+
+
+def _work(run: Run, library: Library, frame: Frame, target: Target, built: Built) -> TargetWork:
+    needs_scores = built.evaluation is not None and built.scores is None
+    job = _job(run, library, frame, target, built) if needs_scores else None
+    return TargetWork(built.recipe, built.adapter, job, built.evaluation, run.workers.threads)
+
+
+@task(name="blend and evaluate", cache_policy=NO_CACHE, retries=1)
+def build_shard(run: Run, shard: Sequence[TargetWork], advance: Callable[[int], None]) -> tuple[Failure, ...]:
+    """Blend and evaluate a shard of targets on the workers; each target fails alone."""
+    futures = [run.workers.client.submit(build_target, work, pure=False) for work in shard]
+    failures = []
+    for work, future in zip(shard, futures, strict=True):
+        error = future.exception()
+        if error is not None:
+            failures.append(failure_of(work.recipe.target, "blend and evaluate", error))
+        advance(1)
+    return tuple(failures)
+
+
+def build_targets(run: Run, library: Library, frame: Frame, plans: Mapping[str, Built]) -> tuple[Failure, ...]:
+    """Make what is missing of every planned target."""
+    targets = {target.name: target for target in library.targets}
+    work = [_work(run, library, frame, targets[name], built) for name, built in plans.items() if not is_whole(built)]
+    size = run.settings.evaluation.shard_size
+    with run.stages.stage("targets", len(work)) as advance:
+        shards = [work[start : start + size] for start in range(0, len(work), size)]
+        running = [build_shard.submit(run, shard, advance) for shard in shards]
+        failures: list[Failure] = []
+        for shard, future in zip(shards, running, strict=True):
+            outcome = future.result(raise_on_failure=False)
+            if isinstance(outcome, BaseException):
+                failures += [failure_of(item.recipe.target, "blend and evaluate", outcome) for item in shard]
+            else:
+                failures += outcome
+    return tuple(failures)
