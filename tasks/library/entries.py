@@ -16,3 +16,8 @@ class Entry:
     samples: str
     evaluation: str | None
     description: str | None
+
+
+def lines_of(description: str | None) -> list[str]:
+    """The lines of a description that say something; they are the samples of a task that has no others."""
+    return [line.strip() for line in (description or "").splitlines() if line.strip()]

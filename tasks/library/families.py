@@ -22,3 +22,5 @@ SAMPLE_COLUMNS: dict[Family, tuple[str, ...]] = {
     Family.DIFFUSION: (PIXEL_VALUES, IMAGE, TEXT),
     Family.ENCODER: (PIXEL_VALUES, IMAGE, TEXT),
 }
+
+DESCRIBABLE = frozenset({Family.DIFFUSION})  # a reference without samples may have descriptive texts instead

@@ -7,7 +7,7 @@ from pathlib import Path
 from tasks.files import DigestCache, digest_value
 from tasks.library import VERSION
 from tasks.library.base_model import BaseModel
-from tasks.library.entries import Entry
+from tasks.library.entries import Entry, lines_of
 from tasks.library.samples import digest_of
 
 
@@ -63,7 +63,7 @@ def take_targets(entries: Sequence[Entry], *, cache: DigestCache) -> tuple[Targe
         Target(
             name=entry.name,
             samples=entry.samples,
-            samples_digest=digest_of(entry.samples, cache),
+            samples_digest=_samples_digest(entry, cache),
             evaluation=entry.evaluation,
             evaluation_digest=None if entry.evaluation is None else digest_of(entry.evaluation, cache),
             ceiling=None if entry.adapter is None else Path(entry.adapter),
@@ -72,6 +72,12 @@ def take_targets(entries: Sequence[Entry], *, cache: DigestCache) -> tuple[Targe
         )
         for entry in entries
     )
+
+
+def _samples_digest(entry: Entry, cache: DigestCache) -> str:
+    if entry.samples:
+        return digest_of(entry.samples, cache)
+    return digest_value(["described", lines_of(entry.description)])
 
 
 def _reference(entry: Entry, cache: DigestCache) -> Reference:
@@ -83,7 +89,7 @@ def _reference(entry: Entry, cache: DigestCache) -> Reference:
         adapter=adapter,
         adapter_digest=cache.tree(adapter),
         samples=entry.samples,
-        samples_digest=digest_of(entry.samples, cache),
+        samples_digest=_samples_digest(entry, cache),
         evaluation=entry.evaluation,
         evaluation_digest=None if entry.evaluation is None else digest_of(entry.evaluation, cache),
         description=entry.description,

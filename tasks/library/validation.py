@@ -8,8 +8,8 @@ from tasks.files import InvalidInput, Problem, digest_value
 from tasks.library import VERSION
 from tasks.library.adapter_checks import BaseShapes, examine_adapter
 from tasks.library.base_model import BaseModel
-from tasks.library.entries import Entry
-from tasks.library.families import SAMPLE_COLUMNS, Family
+from tasks.library.entries import Entry, lines_of
+from tasks.library.families import DESCRIBABLE, SAMPLE_COLUMNS, Family
 from tasks.library.memory import Memory, Verdict
 from tasks.library.module_shapes import module_shapes
 from tasks.library.names import name_problems
@@ -113,6 +113,7 @@ class _EntryCheck:
     def __init__(self, shapes: BaseShapes, family: Family, pixel_count: int | None, memory: Memory) -> None:
         self._shapes = shapes
         self._columns = SAMPLE_COLUMNS[family]
+        self._describable = family in DESCRIBABLE
         self._pixel_count = pixel_count
         self._memory = memory
         self._about = [VERSION, shapes.base.digest, sorted(shapes.aliases), list(self._columns), pixel_count]
@@ -125,7 +126,7 @@ class _EntryCheck:
     def target(self, entry: Entry) -> Verdict:
         adapter: Verdict = () if entry.adapter is None else self._adapter(Path(entry.adapter))
         evaluation: Verdict = () if entry.evaluation is None else self._labelled(entry.evaluation)
-        return (*adapter, *self._samples(entry.samples), *evaluation)
+        return (*adapter, *self._samples(entry), *evaluation)
 
     def _adapter(self, directory: Path) -> Verdict:
         if not directory.is_dir():
@@ -133,10 +134,14 @@ class _EntryCheck:
         content = self._memory.digests.tree(directory)
         return self._remembered("adapter", content, lambda: examine_adapter(directory, shapes=self._shapes))
 
-    def _samples(self, uri: str) -> Verdict:
-        if not uri:
+    def _samples(self, entry: Entry) -> Verdict:
+        if entry.samples:
+            return self._examined("samples", entry.samples, _LEAST_SAMPLES)
+        if not self._describable:
             return (("no samples are given", "give a file or folder as `samples`"),)
-        return self._examined("samples", uri, _LEAST_SAMPLES)
+        if len(lines_of(entry.description)) >= _LEAST_SAMPLES:
+            return ()
+        return (("no samples are given", f"give `samples`, or at least {_LEAST_SAMPLES} lines of `description`"),)
 
     def _labelled(self, uri: str) -> Verdict:
         return tuple((f"evaluation: {problem}", remedy) for problem, remedy in self._examined("evaluation", uri, 1))

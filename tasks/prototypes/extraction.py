@@ -10,7 +10,6 @@ import pyarrow.parquet as pq
 from tasks.files import Failure, digest_value
 from tasks.prototypes import VERSION
 from tasks.prototypes.settings import ExtractionSettings, Recipe
-from tasks.prototypes.statistics import Prototype
 from tasks.prototypes.store import PrototypeStore, prototypes_of
 
 STAGE = "prototypes"
@@ -18,11 +17,12 @@ STAGE = "prototypes"
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One prototype to compute: whose, its digest, and from which samples."""
+    """One prototype to compute: whose, its digest, from which samples (empty: from the description's lines)."""
 
     name: str
     digest: str
     samples: str
+    description: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +34,16 @@ class ShardReport:
     failures: tuple[Failure, ...]
 
 
-def prototype_digest(samples_digest: str, *, recipe: Recipe) -> str:
-    """Identity of a prototype: the samples' content, all that determines the embedding, and this code's version."""
+def prototype_digest(samples_digest: str, *, recipe: Recipe, description: str | None = None) -> str:
+    """Identity of a prototype: the samples' content, all that determines the embedding, and this code's version.
+
+    The description counts only where the recipe makes it a part of the prototype.
+    """
     content = asdict(recipe)
     content["base"], content["encoder"] = recipe.base.digest, recipe.encoder.digest
+    if recipe.description is not None:
+        reader = recipe.description.encoder or recipe.encoder
+        content["description"] = [recipe.description.weight, reader.digest, description]
     return digest_value(["prototype", VERSION, samples_digest, content])
 
 
@@ -54,38 +60,10 @@ def extract_shard(jobs: Sequence[Job], settings: ExtractionSettings, directory: 
     missing = list({job.digest: job for job in reversed(jobs) if job.digest not in done}.values())[::-1]
     if not missing:
         return ShardReport(part, 0, ())
-    computed, failures = _compute(missing, settings)
+    from tasks.prototypes.compute import compute
+
+    computed, failures = compute(missing, settings)
     if not computed:
         return ShardReport(part if done else None, 0, failures)
     store.write_part([*done.values(), *computed], shard, now=datetime.now(UTC))
     return ShardReport(part, len(computed), failures)
-
-
-def _compute(jobs: Sequence[Job], settings: ExtractionSettings) -> tuple[list[Prototype], tuple[Failure, ...]]:
-    from tasks.prototypes.encode import configure_threads, encode_samples
-    from tasks.prototypes.encoders.loading import resident_encoder
-
-    configure_threads(settings.machine.threads)
-    encoder = resident_encoder(settings.recipe, settings.machine.device)
-    computed: list[Prototype] = []
-    failures: list[Failure] = []
-    for job in jobs:
-        try:
-            statistics = encode_samples(encoder, job.samples, machine=settings.machine)
-        except Exception as error:  # whatever one reference's samples do, the others go on
-            failures.append(Failure(job.name, STAGE, f"{type(error).__name__}: {error}", "repair or drop its samples"))
-            continue
-        computed.append(_prototype(job, settings.recipe, asdict(statistics)))
-    return computed, tuple(failures)
-
-
-def _prototype(job: Job, recipe: Recipe, statistics: dict) -> Prototype:
-    return Prototype(
-        name=job.name,
-        digest=job.digest,
-        base_model=recipe.base.name,
-        revision=recipe.base.revision or recipe.base.digest,
-        layer=recipe.layer,
-        pooling=recipe.pooling.value,
-        **statistics,
-    )

@@ -1,47 +1,41 @@
 """From a recipe to an encoder resident in this process. Imports torch and transformers: workers only."""
 
+import threading
+from collections.abc import Callable
 from functools import cache
-from pathlib import Path
-from typing import Any
 
-import torch
-from torch import nn
-from transformers import AutoConfig, AutoImageProcessor, AutoModel
+from tasks.library.families import Family
+from tasks.prototypes.encoders import causal_lm, diffusion, general, segmentation
+from tasks.prototypes.encoders.encoder import Encoder, Modality
+from tasks.prototypes.settings import Recipe
 
-from tasks.prototypes.encoders.encoder import Encoder
-from tasks.prototypes.encoders.vision import VisionEncoder, last_states, pixel_shape, token_count
-from tasks.prototypes.pooling import mean_over_tokens, token_map
-from tasks.prototypes.settings import Pooling, Recipe
+_BUILDERS: dict[Family, Callable[[Recipe, Modality, str], Encoder]] = {
+    Family.CAUSAL_LM: causal_lm.build,
+    Family.SEGMENTATION: segmentation.build,
+    Family.DIFFUSION: diffusion.build,
+    Family.ENCODER: general.build,
+}
 
-_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+_LOADING = threading.Lock()  # two reader threads that want one model shall not load it twice
+
+
+class EncoderUnavailable(RuntimeError):
+    """The model itself cannot be loaded: no reference is at fault, and another worker may succeed."""
+
+
+def resident_encoder(recipe: Recipe, modality: Modality, device: str) -> Encoder:
+    """The encoder of `recipe` on `device`, loaded once per process; the key holds the model's content digest.
+
+    Raises ValueError where the recipe does not fit the model or the modality, EncoderUnavailable where loading fails.
+    """
+    with _LOADING:
+        return _resident(recipe, modality, device)
 
 
 @cache
-def resident_encoder(recipe: Recipe, device: str) -> Encoder:
-    """The encoder of `recipe` on `device`, loaded once per process; the key holds the model's content digest."""
-    path, dtype = recipe.encoder.path, _DTYPES[recipe.dtype]
-    config = AutoConfig.from_pretrained(path, trust_remote_code=recipe.trust_remote_code)
-    model = _model(recipe, config, dtype).to(device).eval()
-    shape = pixel_shape(config)
-    return VisionEncoder(
-        last_states(model),
-        token_map if recipe.pooling is Pooling.MAP else lambda hidden: mean_over_tokens(hidden, None),
-        shape=shape,
-        processor=_processor(path),
-        tokens=token_count(config, shape),
-        dtype=dtype,
-    )
-
-
-def _model(recipe: Recipe, config: Any, dtype: torch.dtype) -> nn.Module:
-    options: dict[str, Any] = {"dtype": dtype, "trust_remote_code": recipe.trust_remote_code}
-    if config.model_type == "vit":
-        options["add_pooling_layer"] = False  # else a random pooler is made, reported as missing, and never used
-    model: nn.Module = AutoModel.from_pretrained(recipe.encoder.path, use_safetensors=True, **options)
-    return model
-
-
-def _processor(path: Path) -> Any | None:
-    if not (path / "preprocessor_config.json").is_file():
-        return None
-    return AutoImageProcessor.from_pretrained(path)
+def _resident(recipe: Recipe, modality: Modality, device: str) -> Encoder:
+    try:
+        return _BUILDERS[recipe.family](recipe, modality, device)
+    except (OSError, RuntimeError, ImportError) as error:
+        raise EncoderUnavailable(f"{recipe.encoder.name} cannot be loaded: {error}") from error

@@ -1,6 +1,7 @@
-"""Images through a vision encoder without its head: ViT and other models of transformers' Auto classes."""
+"""Images through a vision encoder: the model's own ready pixels, or image files through its processor."""
 
 import io
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -8,39 +9,36 @@ import numpy as np
 import pyarrow as pa
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 from tasks.library.families import IMAGE, PIXEL_VALUES
 from tasks.prototypes.encoders.encoder import Item
 
-Pool = Callable[[Tensor], Tensor]
+_PATCH = 16  # pixels a side of one token where the model does not say; plans batches, changes no number
 
 
 class VisionEncoder:
-    """`states` gives the token states (n, t, d) of pixel values (n, c, h, w), `pool` makes one embedding of them."""
-
-    columns = (PIXEL_VALUES, IMAGE)
+    """`embed` gives one embedding an image, (n, d), from pixel values (n, c, h, w)."""
 
     def __init__(
-        self,
-        states: Callable[[Tensor], Tensor],
-        pool: Pool,
-        *,
-        shape: tuple[int, int, int],
-        processor: Any | None,
-        tokens: int,
-        dtype: torch.dtype,
+        self, embed: Callable[[Tensor], Tensor], *, config: Any, processor: Any | None, dtype: torch.dtype
     ) -> None:
-        self._states, self._pool = states, pool
-        self._shape, self._processor, self._tokens, self._dtype = shape, processor, tokens, dtype
+        self._embed, self._processor, self._dtype = embed, processor, dtype
+        self._channels = int(getattr(config, "num_channels", 3))
+        self._size = _size(getattr(config, "image_size", None))
+        patch = getattr(config, "patch_size", _PATCH)
+        self._patch = patch if isinstance(patch, int) else _PATCH
 
     def read(self, batch: pa.RecordBatch) -> list[Item]:
-        """Items of flattened `pixel_values`, the model's own ready input, or of encoded `image` files."""
+        """Items of flattened `pixel_values`, or of encoded `image` files."""
         if PIXEL_VALUES in batch.schema.names:
             pixels = self._flat_pixels(batch.column(PIXEL_VALUES))
-        else:
+        elif IMAGE in batch.schema.names:
             pixels = self._decoded(batch.column(IMAGE))
-        return [Item(image, self._tokens) for image in pixels]
+        else:
+            raise ValueError(f"the model sees images; samples have the columns {', '.join(batch.schema.names)}")
+        tokens = max(1, pixels.shape[2] // self._patch) * max(1, pixels.shape[3] // self._patch)
+        return [Item(image, tokens) for image in pixels]
 
     def collate(self, items: Sequence[Item]) -> dict[str, Tensor]:
         """Pixel values (n, c, h, w)."""
@@ -48,50 +46,35 @@ class VisionEncoder:
 
     def encode(self, inputs: dict[str, Tensor]) -> Tensor:
         """Embeddings (n, d)."""
-        return self._pool(self._states(inputs[PIXEL_VALUES].to(self._dtype)))
+        return self._embed(inputs[PIXEL_VALUES].to(self._dtype))
 
     def _flat_pixels(self, column: pa.Array) -> Tensor:
         values = column.flatten().to_numpy(zero_copy_only=False).astype(np.float32)
-        expected = int(np.prod(self._shape))
-        if len(values) != len(column) * expected:
-            raise ValueError(f"pixel_values must have {expected} values a row, the model's {list(self._shape)}")
-        return torch.from_numpy(values).reshape(-1, *self._shape)
+        per_row = len(values) // len(column)
+        side = math.isqrt(per_row // self._channels)
+        height, width = (side, side) if self._size is None else self._size
+        shape = (self._channels, height, width)
+        if len(values) != len(column) * math.prod(shape):
+            raise ValueError(f"pixel_values must have {math.prod(shape)} values a row, the model's {list(shape)}")
+        return torch.from_numpy(values).reshape(-1, *shape)
 
     def _decoded(self, column: pa.Array) -> Tensor:
         if self._processor is None:
             raise ValueError("the model has no image processor; give `pixel_values`, or save one beside the model")
-        images = [_decode(value, row, self._shape[0]) for row, value in enumerate(column.to_pylist())]
+        images = [_decode(value, row, self._channels) for row, value in enumerate(column.to_pylist())]
         pixels: Tensor = self._processor(images=images, return_tensors="pt")[PIXEL_VALUES]
         return pixels
 
 
+def _size(image_size: Any) -> tuple[int, int] | None:
+    if image_size is None:
+        return None
+    return (image_size, image_size) if isinstance(image_size, int) else (int(image_size[0]), int(image_size[1]))
+
+
 def _decode(value: Any, row: int, channels: int) -> Image.Image:
-    content = value["bytes"] if isinstance(value, dict) else value
+    content = value["bytes"] if isinstance(value, dict) else value  # a struct is how `datasets` saves images
     try:
         return Image.open(io.BytesIO(content)).convert("L" if channels == 1 else "RGB")
     except (OSError, TypeError, ValueError) as error:
         raise ValueError(f"image {row} of its batch cannot be decoded ({error})") from error
-
-
-def pixel_shape(config: Any) -> tuple[int, int, int]:
-    """Channels, height and width that the model takes, from its configuration."""
-    size = config.image_size
-    height, width = (size, size) if isinstance(size, int) else (size[0], size[1])
-    return int(config.num_channels), int(height), int(width)
-
-
-def token_count(config: Any, shape: tuple[int, int, int]) -> int:
-    """Tokens of one image, for planning batches: patches where the model has them, else sixteen pixels square."""
-    patch = getattr(config, "patch_size", 16)
-    side = patch if isinstance(patch, int) else 16
-    return max(1, (shape[1] // side) * (shape[2] // side))
-
-
-def last_states(model: nn.Module) -> Callable[[Tensor], Tensor]:
-    """Token states of the model's last layer; a feature map (n, d, h, w) becomes (n, h * w, d)."""
-
-    def states(pixels: Tensor) -> Tensor:
-        hidden: Tensor = model(pixel_values=pixels).last_hidden_state
-        return hidden.flatten(2).transpose(1, 2) if hidden.ndim == 4 else hidden
-
-    return states
