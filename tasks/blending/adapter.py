@@ -9,7 +9,7 @@ import torch
 
 from tasks.blending.adapter_config import AdapterConfig, rank_of, scale_of
 from tasks.blending.factors import Factors, Layout
-from tasks.blending.key_names import Factor, FactorBias, Magnitude, Whole, parse_key
+from tasks.blending.key_names import PEFT, Factor, FactorBias, Magnitude, Naming, Whole, parse_key
 from tasks.files import InvalidInput, Problem
 
 
@@ -26,6 +26,27 @@ class Readable(Protocol):
 
     def read(self) -> torch.Tensor:
         """The tensor itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A tensor that is in memory already."""
+
+    tensor: torch.Tensor
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Sizes."""
+        return tuple(self.tensor.shape)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Element type."""
+        return self.tensor.dtype
+
+    def read(self) -> torch.Tensor:
+        """The tensor itself."""
+        return self.tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +70,10 @@ class Module:
 
 @dataclass(frozen=True, slots=True)
 class Adapter:
-    """A checked adapter. `whole` holds the parameters saved in full, by name without PEFT's prefix."""
+    """A checked adapter. `whole` holds the parameters saved in full, by name without the prefix."""
 
     name: str
+    naming: Naming
     config: AdapterConfig
     modules: Mapping[str, Module]
     whole: Mapping[str, Readable]
@@ -63,7 +85,7 @@ def assemble(name: str, config: AdapterConfig, tensors: Mapping[str, Readable]) 
     whole: dict[str, Readable] = {}
     problems: list[Problem] = []
     for key, tensor in tensors.items():
-        match parse_key(key):
+        match parse_key(key, PEFT):
             case Factor(module, part, embedding):
                 halves.setdefault(module, {})[part] = (tensor, embedding)
             case Whole(parameter):
@@ -77,7 +99,7 @@ def assemble(name: str, config: AdapterConfig, tensors: Mapping[str, Readable]) 
     modules: dict[str, Module] = {}
     for module, found in sorted(halves.items()):
         fault = _fault(found)
-        built = fault or _module(config, module, found["A"][0], found["B"][0], embedding=found["A"][1])
+        built = fault or _peft_module(config, module, found["A"][0], found["B"][0], embedding=found["A"][1])
         if isinstance(built, Module):
             modules[module] = built
         else:
@@ -86,7 +108,7 @@ def assemble(name: str, config: AdapterConfig, tensors: Mapping[str, Readable]) 
         problems.append(Problem(name, "it holds no LoRA factors", "check that the directory is a trained LoRA adapter"))
     if problems:
         raise InvalidInput(*problems)
-    return Adapter(name=name, config=config, modules=modules, whole=whole)
+    return Adapter(name=name, naming=PEFT, config=config, modules=modules, whole=whole)
 
 
 def _dora(name: str, module: str) -> Problem:
@@ -102,7 +124,12 @@ def _fault(found: Mapping[str, tuple[Readable, bool]]) -> str | None:
         return f"lora_{'A' if 'B' in found else 'B'} is missing"
     if found["A"][1] != found["B"][1]:
         return "one factor is an embedding's and the other is not"
-    for part, (tensor, _) in found.items():
+    return factor_fault({part: tensor for part, (tensor, _) in found.items()})
+
+
+def factor_fault(parts: Mapping[str, Readable]) -> str | None:
+    """Why tensors cannot be factors at all, whatever their partner; None if they can."""
+    for part, tensor in parts.items():
         if not tensor.dtype.is_floating_point:
             return f"lora_{part} is {tensor.dtype}, not floating point"
         if len(tensor.shape) < 2 or math.prod(tensor.shape) == 0:
@@ -110,14 +137,20 @@ def _fault(found: Mapping[str, tuple[Readable, bool]]) -> str | None:
     return None
 
 
-def _module(config: AdapterConfig, module: str, a: Readable, b: Readable, *, embedding: bool) -> Module | str:
-    rank, expected = a.shape[0], rank_of(config, module)
+def _peft_module(config: AdapterConfig, module: str, a: Readable, b: Readable, *, embedding: bool) -> Module | str:
+    expected = rank_of(config, module)
+    if a.shape[0] != expected:
+        return f"its tensors have rank {a.shape[0]} and adapter_config.json says {expected}"
+    return build_module(a, b, scale=scale_of(config, module), embedding=embedding)
+
+
+def build_module(a: Readable, b: Readable, *, scale: float, embedding: bool) -> Module | str:
+    """A module from its stored factors, or the sentence that says why they are no pair."""
+    rank = a.shape[0]
     if b.shape[1] != rank:
         # A grouped convolution has B (out, r / groups, 1, 1): block-diagonal, which no single B A describes.
         return f"lora_A has rank {rank} and lora_B {b.shape[1]} (grouped convolutions are not supported)"
-    if rank != expected:
-        return f"its tensors have rank {rank} and adapter_config.json says {expected}"
     if any(size != 1 for size in b.shape[2:]) or len(a.shape) != len(b.shape):
-        return f"lora_A {a.shape} and lora_B {b.shape} are no layout of PEFT"
+        return f"lora_A {a.shape} and lora_B {b.shape} are no layout of LoRA"
     layout = Layout(a_tail=a.shape[1:], out=b.shape[0], b_tail=b.shape[2:], embedding=embedding)
-    return Module(a=a, b=b, layout=layout, rank=rank, scale=scale_of(config, module))
+    return Module(a=a, b=b, layout=layout, rank=rank, scale=scale)

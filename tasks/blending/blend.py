@@ -7,15 +7,16 @@ from typing import Any
 import torch
 
 from tasks.blending.factors import Factors, norm, padded, zero
-from tasks.blending.key_names import PREFIX, Factor, parse_key
+from tasks.blending.key_names import Factor, Naming, parse_key
 from tasks.blending.profiles import Arrangement
 from tasks.blending.report import BlendReport
 
 
 @dataclass(frozen=True, slots=True)
 class Blend:
-    """An adapter ready to be written: PEFT's config and tensors by PEFT's names, all scales one, and its report."""
+    """An adapter ready to be written: config, tensors by their loader's names, all scales one, and its report."""
 
+    naming: Naming
     config: Mapping[str, Any]
     tensors: Mapping[str, torch.Tensor]
     report: BlendReport
@@ -42,19 +43,21 @@ def assembled(arrangement: Arrangement, factors: Mapping[str, Factors], report: 
     for module, layout in arrangement.layouts.items():
         rank = arrangement.ranks[module]
         filled = padded(factors[module], rank) if module in factors else zero(layout, rank)
-        tensors.update(zip(tensor_keys(module, layout.suffixes), layout.stored(filled), strict=True))
-    return Blend(config=arrangement.config, tensors=tensors, report=report)
+        tensors.update(zip(arrangement.keys(module), layout.stored(filled), strict=True))
+    return Blend(naming=arrangement.naming, config=arrangement.config, tensors=tensors, report=report)
 
 
 def with_whole_parameters(blend: Blend, parameters: Mapping[str, torch.Tensor]) -> Blend:
     """Add parameters saved in full, by their names in the base model."""
-    return replace(blend, tensors={**blend.tensors, **{PREFIX + name: value for name, value in parameters.items()}})
+    return replace(
+        blend, tensors={**blend.tensors, **{blend.naming.prefix + name: value for name, value in parameters.items()}}
+    )
 
 
 def _keys(blend: Blend) -> dict[str, tuple[str, str]]:
     found: dict[str, dict[str, str]] = {}
     for key in blend.tensors:
-        if isinstance(parsed := parse_key(key), Factor):
+        if isinstance(parsed := parse_key(key, blend.naming), Factor):
             found.setdefault(parsed.module, {})[parsed.part] = key
     return {module: (parts["A"], parts["B"]) for module, parts in sorted(found.items())}
 
@@ -91,8 +94,3 @@ def random_like(blend: Blend, generator: torch.Generator) -> Blend:
     control = replace(blend, tensors={**blend.tensors, **drawn})
     wanted, got = module_norms(blend), module_norms(control)
     return rescale(control, {module: wanted[module] / got[module] for module in wanted})
-
-
-def tensor_keys(module: str, suffixes: tuple[str, str]) -> tuple[str, str]:
-    """PEFT's names of a module's two factors."""
-    return f"{PREFIX}{module}.{suffixes[0]}", f"{PREFIX}{module}.{suffixes[1]}"

@@ -4,25 +4,23 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 
-import torch
-
 from tasks.blending.adapter import Adapter
 from tasks.blending.factors import Layout
+from tasks.blending.whole_parameters import Term, whole_problems
 from tasks.files import InvalidInput, Problem
-
-Term = tuple[float, Adapter]
-
-_SUM_TOLERANCE = 1e-6  # |sum of weights - 1| up to which whole parameters count as an affine combination
 
 
 def check_blendable(adapters: Sequence[Adapter], weights: Sequence[float]) -> list[Term]:
     """The terms of the sum, zero weights dropped. Raises InvalidInput with every reason against blending."""
     problems = _weight_problems(adapters, weights)
     if not problems:
-        problems = _layout_problems(adapters) + _whole_problems(adapters, weights)
+        problems = _naming_problems(adapters) + _layout_problems(adapters)
     if problems:
         raise InvalidInput(*problems)
-    return [(weight, adapter) for weight, adapter in zip(weights, adapters, strict=True) if weight != 0]
+    terms = [(weight, adapter) for weight, adapter in zip(weights, adapters, strict=True) if weight != 0]
+    if problems := whole_problems(terms):
+        raise InvalidInput(*problems)
+    return terms
 
 
 def _weight_problems(adapters: Sequence[Adapter], weights: Sequence[float]) -> list[Problem]:
@@ -39,6 +37,19 @@ def _weight_problems(adapters: Sequence[Adapter], weights: Sequence[float]) -> l
         Problem(adapter.name, f"its weight is {weight}", "give a finite weight")
         for adapter, weight in zip(adapters, weights, strict=True)
         if not math.isfinite(weight)
+    ]
+
+
+def _naming_problems(adapters: Sequence[Adapter]) -> list[Problem]:
+    first = adapters[0]
+    return [
+        Problem(
+            adapter.name,
+            f"its modules are named for another loader than those of {first.name}",
+            "blend PEFT directories with one another, and diffusers or kohya files with one another",
+        )
+        for adapter in adapters
+        if adapter.naming != first.naming
     ]
 
 
@@ -65,54 +76,3 @@ def _layout_problems(adapters: Sequence[Adapter]) -> list[Problem]:
                     Problem(adapter.name, f"module {module} has shape {shapes}", "blend adapters of one base model")
                 )
     return problems
-
-
-def _whole_problems(adapters: Sequence[Adapter], weights: Sequence[float]) -> list[Problem]:
-    present = [(adapter, weight) for adapter, weight in zip(adapters, weights, strict=True) if weight != 0]
-    names = sorted({name for adapter, _ in present for name in adapter.whole})
-    if not names:
-        return []
-    problems = []
-    if abs(sum(weights) - 1) > _SUM_TOLERANCE:
-        problems.append(
-            Problem(
-                ", ".join(adapter.name for adapter, _ in present if adapter.whole),
-                f"parameters saved whole ({', '.join(names)}) cannot be summed with weights of sum {sum(weights):g}",
-                "use weights that sum to one, or train without modules_to_save",
-            )
-        )
-    for adapter, _ in present:
-        if missing := [name for name in names if name not in adapter.whole]:
-            problems.append(
-                Problem(
-                    adapter.name,
-                    f"it lacks the whole parameters {', '.join(missing)} that another adapter replaces",
-                    "give every adapter the same modules_to_save, or none",
-                )
-            )
-    return problems + _shape_problems(present, names)
-
-
-def _shape_problems(present: Sequence[tuple[Adapter, float]], names: Sequence[str]) -> list[Problem]:
-    problems = []
-    for name in names:
-        shapes = {adapter.name: adapter.whole[name].shape for adapter, _ in present if name in adapter.whole}
-        if len(set(shapes.values())) > 1:
-            problems.append(
-                Problem(
-                    ", ".join(shapes),
-                    f"the whole parameter {name} has different shapes {sorted(set(shapes.values()))}",
-                    "blend adapters with the same heads, or train without modules_to_save",
-                )
-            )
-    return problems
-
-
-def blended_parameters(terms: Sequence[Term]) -> dict[str, torch.Tensor]:
-    """The affine combination sum_i w_i W_i of parameters saved whole; exact as sum_i w_i = 1 was checked."""
-    names = sorted({name for _, adapter in terms for name in adapter.whole})
-    blended = {}
-    for name in names:
-        total = sum(weight * adapter.whole[name].read().double() for weight, adapter in terms)
-        blended[name] = torch.as_tensor(total).float()
-    return blended

@@ -1,9 +1,25 @@
-"""PEFT's tensor names: `base_model.model.<module>.lora_A.weight` and its relatives."""
+"""Tensor names: PEFT's `base_model.model.<module>.lora_A.weight`, and diffusers' the same without the prefix."""
 
 import re
 from dataclasses import dataclass
 
-PREFIX = "base_model.model."
+
+@dataclass(frozen=True, slots=True)
+class Naming:
+    """How a family of loaders names things: prefix of every tensor, the file, and the config beside it, if any."""
+
+    prefix: str
+    weights_name: str
+    config_name: str | None
+
+    def key(self, module: str, suffix: str) -> str:
+        """Tensor name of a module's factor."""
+        return f"{self.prefix}{module}.{suffix}"
+
+
+PEFT = Naming("base_model.model.", "adapter_model.safetensors", "adapter_config.json")
+# Module names carry the pipeline's component (`unet.`); the scale is one per module as no alpha is stored.
+DIFFUSERS = Naming("", "pytorch_lora_weights.safetensors", None)
 
 # An adapter's name may stand between the part and `weight` (state dicts saved by hand): `lora_A.default.weight`.
 _FACTOR = re.compile(r"^(?P<module>.+)\.lora_(?P<part>A|B)(?:\.[^.]+)?\.weight$")
@@ -45,11 +61,11 @@ class Whole:
 Key = Factor | Magnitude | FactorBias | Whole
 
 
-def parse_key(key: str) -> Key | None:
-    """What a tensor name stands for; None when it lacks PEFT's prefix."""
-    if not key.startswith(PREFIX) or len(key) == len(PREFIX):
+def parse_key(key: str, naming: Naming) -> Key | None:
+    """What a tensor name stands for; None when it lacks the prefix."""
+    name = key.removeprefix(naming.prefix)
+    if not name or not key.startswith(naming.prefix):
         return None
-    name = key[len(PREFIX) :]
     for pattern, embedding in ((_FACTOR, False), (_EMBEDDING, True)):
         if match := pattern.match(name):
             return Factor(module=match["module"], part=match["part"], embedding=embedding)

@@ -6,12 +6,13 @@ import torch
 
 from tasks.blending.adapter import Adapter
 from tasks.blending.blend import Blend, assembled, with_whole_parameters
-from tasks.blending.compatibility import blended_parameters, check_blendable, layouts, union
+from tasks.blending.compatibility import check_blendable, layouts, union
 from tasks.blending.library_module import read_library_module
 from tasks.blending.module_blend import blend_module
 from tasks.blending.profiles import Profile, arrange
 from tasks.blending.recompression import Recompression
 from tasks.blending.report import summed
+from tasks.blending.whole_parameters import blended_parameters
 
 
 def blend_adapters(
@@ -40,6 +41,15 @@ def blend_adapters(
     }
     factors = {module: found[0] for module, found in blended.items()}
     ranks = {module: factors[module].rank if module in factors else 1 for module in shapes}
-    arrangement = arrange(profile, members, shapes, ranks, base_model_name=base_model_name, revision=revision)
+    parameters = blended_parameters(terms)
+    arrangement = arrange(
+        profile,
+        members,
+        shapes,
+        ranks,
+        heads=bool(parameters),
+        base_model_name=base_model_name,
+        revision=revision,
+    )
     report = summed(arrangement.rank, {module: found[1] for module, found in blended.items()})
-    return with_whole_parameters(assembled(arrangement, factors, report), blended_parameters(terms))
+    return with_whole_parameters(assembled(arrangement, factors, report), parameters)

@@ -9,6 +9,7 @@ from typing import Any
 from tasks.blending.adapter import Adapter
 from tasks.blending.completion import completed
 from tasks.blending.factors import Layout
+from tasks.blending.key_names import Naming
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +34,17 @@ Profile = Portable | Compact
 class Arrangement:
     """Config, layout and rank of every module in the file; `rank` is the largest, `unknown` could not be filled."""
 
+    naming: Naming
     config: dict[str, Any]
     layouts: Mapping[str, Layout]
     ranks: Mapping[str, int]
     rank: int
     unknown: tuple[str, ...]
+
+    def keys(self, module: str) -> tuple[str, str]:
+        """Names of the module's two tensors."""
+        a, b = self.layouts[module].suffixes
+        return self.naming.key(module, a), self.naming.key(module, b)
 
 
 def arrange(
@@ -46,12 +53,13 @@ def arrange(
     layouts: Mapping[str, Layout],
     ranks: Mapping[str, int],
     *,
+    heads: bool,
     base_model_name: str,
     revision: str | None,
 ) -> Arrangement:
-    """Lay out a blend whose modules need at least `ranks`; the scale is one for every module."""
-    rank = max(ranks.values())
-    common = _common_config(adapters, base_model_name=base_model_name, revision=revision)
+    """Lay out a blend whose modules need at least `ranks`; the scale is one. `heads`: it has whole parameters too."""
+    rank, naming = max(ranks.values()), adapters[0].naming
+    common = _common_config(adapters, heads=heads, base_model_name=base_model_name, revision=revision)
     match profile:
         case Portable(base_shapes):
             every, unknown = completed(layouts, base_shapes)
@@ -60,9 +68,9 @@ def arrange(
                 "lora_alpha": rank,
                 "target_modules": sorted({_target(name) for name in every}),
             }
-            return Arrangement(config, every, dict.fromkeys(every, rank), rank, unknown)
+            return Arrangement(naming, config, every, dict.fromkeys(every, rank), rank, unknown)
         case Compact():
-            return Arrangement(common | _patterns(ranks), layouts, ranks, rank, ())
+            return Arrangement(naming, common | _patterns(ranks), layouts, ranks, rank, ())
 
 
 def _patterns(ranks: Mapping[str, int]) -> dict[str, Any]:
@@ -78,7 +86,9 @@ def _patterns(ranks: Mapping[str, int]) -> dict[str, Any]:
     }
 
 
-def _common_config(adapters: Sequence[Adapter], *, base_model_name: str, revision: str | None) -> dict[str, Any]:
+def _common_config(
+    adapters: Sequence[Adapter], *, heads: bool, base_model_name: str, revision: str | None
+) -> dict[str, Any]:
     raws = [adapter.config.raw for adapter in adapters]
     saved = sorted({name for adapter in adapters for name in adapter.config.modules_to_save})
     return {
@@ -94,7 +104,7 @@ def _common_config(adapters: Sequence[Adapter], *, base_model_name: str, revisio
         "bias": "none",
         "lora_dropout": 0.0,
         "fan_in_fan_out": any(adapter.config.fan_in_fan_out for adapter in adapters),
-        "modules_to_save": saved or None,
+        "modules_to_save": saved or None if heads else None,
         "init_lora_weights": True,
         "inference_mode": True,
     }

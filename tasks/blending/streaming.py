@@ -12,17 +12,16 @@ from pathlib import Path
 import torch
 
 from tasks.blending.adapter import Adapter
-from tasks.blending.blend import tensor_keys
-from tasks.blending.compatibility import Term, blended_parameters, check_blendable, layouts, union
+from tasks.blending.compatibility import check_blendable, layouts, union
 from tasks.blending.factors import Factors, Layout, padded, zero
-from tasks.blending.key_names import PREFIX
 from tasks.blending.library_module import LibraryModule, choose, decompose, read_library_module
 from tasks.blending.module_blend import blend_module, kept_rank
-from tasks.blending.peft_files import WEIGHTS_NAME, write_config
+from tasks.blending.peft_files import write_config
 from tasks.blending.profiles import Arrangement, Profile, arrange
 from tasks.blending.recompression import Exact, Recompression, ToEnergy, ToRank
 from tasks.blending.report import BlendReport, ModuleReport, summed
 from tasks.blending.safetensors_writer import SafetensorsWriter
+from tasks.blending.whole_parameters import Term, blended_parameters
 from tasks.files import atomic_directory
 
 
@@ -121,28 +120,30 @@ class _File:
 
     def __init__(self, target: Target, ranks: Mapping[str, int], output: Output, stack: ExitStack) -> None:
         self.target = target
+        parameters = blended_parameters(target.terms)
         self._arrangement = arrange(
             output.profile,
             target.members,
             target.shapes,
             ranks,
+            heads=bool(parameters),
             base_model_name=output.base_model_name,
             revision=output.revision,
         )
         self._reports: dict[str, ModuleReport] = {}
-        parameters = blended_parameters(target.terms)
         directory = stack.enter_context(atomic_directory(target.job.directory))
-        write_config(directory, self._arrangement.config)
+        naming = self._arrangement.naming
+        write_config(directory, naming, self._arrangement.config)
         self._writer = stack.enter_context(
             SafetensorsWriter(
-                directory / WEIGHTS_NAME,
+                directory / naming.weights_name,
                 _declared(self._arrangement, parameters),
                 dtype=output.dtype,
                 metadata={"format": "pt", **target.job.metadata},
             )
         )
         for name, tensor in parameters.items():
-            self._writer.write(PREFIX + name, tensor)
+            self._writer.write(naming.prefix + name, tensor)
         for module in set(self._arrangement.layouts) - set(target.shapes):
             self._write_factors(module, None)
 
@@ -156,7 +157,7 @@ class _File:
     def _write_factors(self, module: str, factors: Factors | None) -> None:
         layout, rank = self._arrangement.layouts[module], self._arrangement.ranks[module]
         filled = zero(layout, rank) if factors is None else padded(factors, rank)
-        for key, tensor in zip(tensor_keys(module, layout.suffixes), layout.stored(filled), strict=True):
+        for key, tensor in zip(self._arrangement.keys(module), layout.stored(filled), strict=True):
             self._writer.write(key, tensor)
 
     def finished(self) -> BlendReport:
@@ -167,7 +168,6 @@ class _File:
 def _declared(arrangement: Arrangement, parameters: Mapping[str, torch.Tensor]) -> dict[str, tuple[int, ...]]:
     found: dict[str, tuple[int, ...]] = {}
     for module, layout in arrangement.layouts.items():
-        keys = tensor_keys(module, layout.suffixes)
-        found.update(zip(keys, layout.shapes(arrangement.ranks[module]), strict=True))
-    found.update({PREFIX + name: tuple(tensor.shape) for name, tensor in parameters.items()})
+        found.update(zip(arrangement.keys(module), layout.shapes(arrangement.ranks[module]), strict=True))
+    found.update({arrangement.naming.prefix + name: tuple(tensor.shape) for name, tensor in parameters.items()})
     return dict(sorted(found.items()))
