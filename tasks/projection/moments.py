@@ -45,6 +45,15 @@ def moments_of(atoms: np.ndarray, targets: np.ndarray, *, variant: Variant) -> M
         wide -= goals[:, None, :]
         zero = np.zeros(len(goals))
         return Moments(np.matmul(wide, wide.transpose(0, 2, 1)), np.zeros(wide.shape[:2]), zero)
+    return _moments(wide, goals)
+
+
+def moments_about(atoms: np.ndarray, targets: np.ndarray, *, origin: np.ndarray) -> Moments:
+    """Moments of atoms (t, k, d) and targets (t, d) with `origin` (d,) subtracted from both, in float64."""
+    return _moments(atoms.astype(np.float64) - origin, targets.astype(np.float64) - origin)
+
+
+def _moments(wide: np.ndarray, goals: np.ndarray) -> Moments:
     return Moments(
         np.matmul(wide, wide.transpose(0, 2, 1)),
         np.matmul(wide, goals[:, :, None])[:, :, 0],

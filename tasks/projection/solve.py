@@ -1,13 +1,37 @@
-"""Project targets onto their neighbourhoods, and refuse what cannot be certified."""
+"""Project targets onto their neighbourhoods: fast where it can be, certified always, refused where it cannot be.
+
+Every target is first solved in lockstep with the others. Those whose certified gap is too large are solved again with a
+small ridge, then by cvxpy and a polish; what is still uncertified is an error for that target alone.
+"""
+
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from tasks.projection.certificate import relative_gaps
-from tasks.projection.moments import Moments, moments_of, scales_of
-from tasks.projection.polish import polish
+from tasks.projection.duplicates import Merged, merge_duplicates
+from tasks.projection.lockstep import lockstep_weights
+from tasks.projection.moments import Moments, moments_about, moments_of, scales_of
 from tasks.projection.projection import NotCertified, Projection, coverage
-from tasks.projection.reference import solve_reference
+from tasks.projection.refit import choose_supports, refit_weights
 from tasks.projection.variants import Variant
+
+FAST_GAP = 1e-8  # a lockstep answer above this goes to the fallbacks, however generous the tolerance
+RIDGE = 1e-9  # of the mean squared atom length
+BLOCK = 32  # targets whose atoms are widened to float64 together: 8 MB at k = 32, d = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Projections:
+    """What became of t targets: a Projection each, or the reason why there is none.
+
+    failures: target position -> message; by_ridge and by_cvxpy count the targets that needed those fallbacks.
+    """
+
+    projections: tuple[Projection | None, ...]
+    failures: dict[int, str]
+    by_ridge: int
+    by_cvxpy: int
 
 
 def project(
@@ -22,36 +46,215 @@ def project(
 ) -> Projection:
     """Weights of `target` (d,) on `atoms` (k, d), certified.
 
-    relative_penalty is in units of `spread` (squared prototype distance); `centre` (d,) only enters the coverage.
-    `tolerance` bounds the duality gap relative to the problem's scale. Raises NotCertified above it.
+    relative_penalty is in units of `spread` (squared prototype distance); `centre` (d,) is the library's. `tolerance`
+    bounds the duality gap relative to the problem's scale. Raises NotCertified above it.
     """
-    penalty = relative_penalty * spread
-    moments = moments_of(atoms[None], target[None], variant=variant)
-    penalty = max(penalty, floor_of(moments, variant))
-    rough = solve_reference(moments, penalty=penalty, variant=variant, precision=1e-12)
-    weights = polish(moments, rough, penalty=penalty, variant=variant)
-    gap = float(relative_gaps(moments, weights[None], penalty=np.array([penalty]), variant=variant)[0])
-    if not gap <= tolerance:
-        raise NotCertified(
-            f"duality gap {gap:.1e} is above {tolerance:.1e}; rescale the prototypes or raise the penalty"
-        )
-    goal = target.astype(np.float64)
-    residual = float(np.linalg.norm(goal - weights @ atoms.astype(np.float64)))
-    distance = float(np.linalg.norm(goal - centre))
-    return Projection(
-        weights,
-        penalty,
-        penalty / spread if spread > 0.0 else relative_penalty,
-        residual,
-        coverage(residual, distance),
-        gap,
+    many = project_many(
+        atoms,
+        np.arange(len(atoms))[None],
+        target[None],
+        variant=variant,
+        relative_penalty=np.array([relative_penalty]),
+        spread=spread,
+        centre=centre,
+        tolerance=tolerance,
+        device=None,
     )
+    only = many.projections[0]
+    if only is None:
+        raise NotCertified(many.failures[0])
+    return only
 
 
-def floor_of(moments: Moments, variant: Variant) -> float:
-    """Smallest penalty that float64 can certify where weights may not be negative: 1e-11 of the problem's scale.
+def project_many(
+    library: np.ndarray,
+    indices: np.ndarray,
+    targets: np.ndarray,
+    *,
+    variant: Variant,
+    relative_penalty: np.ndarray,
+    spread: float,
+    centre: np.ndarray,
+    tolerance: float,
+    device: str | None,
+) -> Projections:
+    """Weights of `targets` (t, d) on their own neighbourhoods, rows `indices` (t, k) of `library` (n, d).
+
+    relative_penalty: (t,), in units of `spread`; `device`: a torch device for the lockstep solver, numpy where None.
+    Only BLOCK neighbourhoods are in memory at once, so the library may be memory-mapped.
+    """
+    moments, about_centre = _gather(library, indices, targets, variant=variant, centre=centre)
+    solved = solve_moments(
+        moments,
+        about_centre,
+        variant=variant,
+        penalty=relative_penalty * spread,
+        spread=spread,
+        dimension=library.shape[1],
+        tolerance=tolerance,
+        device=device,
+    )
+    residuals = _residuals(moments, solved.weights, library, indices, targets, variant=variant)
+    distances = np.linalg.norm(targets.astype(np.float64) - centre, axis=1)
+    projections: list[Projection | None] = []
+    for i, gap in enumerate(solved.gaps):
+        penalty = float(solved.penalty[i])
+        relative = penalty / spread if spread > 0.0 else float(relative_penalty[i])
+        residual = float(residuals[i])
+        known = Projection(
+            solved.weights[i], penalty, relative, residual, coverage(residual, float(distances[i])), float(gap)
+        )
+        projections.append(None if i in solved.failures else known)
+    return Projections(tuple(projections), solved.failures, solved.by_ridge, solved.by_cvxpy)
+
+
+@dataclass(frozen=True, slots=True)
+class Solved:
+    """Weights (t, k), the penalties (t,) they belong to, their relative gaps (t,), and how they were reached."""
+
+    weights: np.ndarray
+    penalty: np.ndarray
+    gaps: np.ndarray
+    failures: dict[int, str]
+    by_ridge: int
+    by_cvxpy: int
+
+
+def solve_moments(
+    moments: Moments,
+    about_centre: Moments | None,
+    *,
+    variant: Variant,
+    penalty: np.ndarray,
+    spread: float,
+    dimension: int,
+    tolerance: float,
+    device: str | None,
+) -> Solved:
+    """Solve, certify and where needed solve again; `about_centre` is needed by REFIT alone, for its free path."""
+    merged = merge_duplicates(moments, spread=spread)
+    if variant is Variant.REFIT:
+        if about_centre is None:
+            raise ValueError("the refit variant walks the free path about the centre and needs those moments too")
+        squares = np.einsum("tkk->tk", merged.moments.gram)
+        choice = choose_supports(merged.merge(about_centre), squares, dimension=dimension, allowed=merged.allowed)
+        return _certify_refit(merged, choice.support, choice.penalty, tolerance)
+    penalty = np.maximum(penalty, _least_penalty(moments, variant))
+    weights = merged.share(
+        lockstep_weights(merged.moments, penalty=penalty, variant=variant, allowed=merged.allowed, device=device)
+    )
+    gaps = relative_gaps(merged.moments, weights, penalty=penalty, variant=variant)
+    return _fall_back(merged, Solved(weights, penalty, gaps, {}, 0, 0), variant=variant, tolerance=tolerance)
+
+
+def _certify_refit(merged: Merged, support: np.ndarray, penalty: np.ndarray, tolerance: float) -> Solved:
+    weights = merged.share(refit_weights(merged.moments, support))
+    gaps = relative_gaps(merged.moments, weights, penalty=penalty, variant=Variant.REFIT)
+    return Solved(weights, penalty, gaps, _failures(gaps, tolerance), 0, 0)
+
+
+def _least_penalty(moments: Moments, variant: Variant) -> np.ndarray:
+    """Smallest penalty that float64 can certify, (t,): 1e-11 of the scale where weights may not be negative.
 
     Below it rounding in the correlations decides whether the dual point is feasible; the signed variants have a second
     certificate for that case and the simplex ignores the penalty.
     """
-    return 1e-11 * float(scales_of(moments, variant=variant)[0]) if variant is Variant.NONNEGATIVE else 0.0
+    scales = scales_of(moments, variant=variant)
+    return 1e-11 * scales if variant is Variant.NONNEGATIVE else np.zeros_like(scales)
+
+
+def _fall_back(merged: Merged, first: Solved, *, variant: Variant, tolerance: float) -> Solved:
+    """Ridge, then cvxpy with a polish, for the targets whose gap is above the limit; the better answer is kept."""
+    limit = min(tolerance, FAST_GAP)
+    weights, gaps, penalty = first.weights.copy(), first.gaps.copy(), first.penalty
+    ridge_rows = np.flatnonzero(~(gaps <= limit))
+    if ridge_rows.size:
+        some = merged.moments[ridge_rows]
+        length = np.einsum("tkk->t", some.gram) / some.size
+        ridged = replace(some, gram=some.gram + RIDGE * length[:, None, None] * np.eye(some.size))
+        allowed = None if merged.allowed is None else merged.allowed[ridge_rows]
+        tried = lockstep_weights(ridged, penalty=penalty[ridge_rows], variant=variant, allowed=allowed, device=None)
+        _keep_better(merged, ridge_rows, tried, weights, gaps, penalty, variant)
+    cvxpy_rows = np.flatnonzero(~(gaps <= limit))
+    for row in cvxpy_rows:
+        tried = _by_cvxpy(merged.moments[row : row + 1], float(penalty[row]), variant)
+        _keep_better(merged, np.array([row]), tried, weights, gaps, penalty, variant)
+    failures = _failures(gaps, tolerance)
+    return Solved(weights, penalty, gaps, failures, int(ridge_rows.size - cvxpy_rows.size), int(cvxpy_rows.size))
+
+
+def _by_cvxpy(moments: Moments, penalty: float, variant: Variant) -> np.ndarray:
+    # cvxpy takes 0.7 s to import, and almost no run needs it.
+    from tasks.projection.polish import polish
+    from tasks.projection.reference import solve_reference
+
+    try:
+        rough = solve_reference(moments, penalty=penalty, variant=variant, precision=1e-12)
+    except ArithmeticError:
+        return np.full((1, moments.size), np.nan)
+    return polish(moments, rough, penalty=penalty, variant=variant)[None]
+
+
+def _keep_better(
+    merged: Merged,
+    rows: np.ndarray,
+    tried: np.ndarray,
+    weights: np.ndarray,
+    gaps: np.ndarray,
+    penalty: np.ndarray,
+    variant: Variant,
+) -> None:
+    candidate = weights.copy()
+    candidate[rows] = tried
+    candidate = merged.share(candidate)[rows]
+    new = relative_gaps(merged.moments[rows], candidate, penalty=penalty[rows], variant=variant)
+    better = ~(gaps[rows] <= new)
+    weights[rows[better]], gaps[rows[better]] = candidate[better], new[better]
+
+
+def _failures(gaps: np.ndarray, tolerance: float) -> dict[int, str]:
+    return {
+        int(row): f"duality gap {gaps[row]:.1e} is above the tolerance {tolerance:.1e}; "
+        "raise the penalty, use fewer neighbours, or prepare the prototypes (within-task standardisation)"
+        for row in np.flatnonzero(~(gaps <= tolerance))
+    }
+
+
+def _gather(
+    library: np.ndarray, indices: np.ndarray, targets: np.ndarray, *, variant: Variant, centre: np.ndarray
+) -> tuple[Moments, Moments | None]:
+    """Moments of every target's neighbourhood, a block of targets at a time."""
+    parts, centred = [], []
+    for first in range(0, len(targets), BLOCK):
+        atoms = library[indices[first : first + BLOCK]]
+        goals = targets[first : first + BLOCK]
+        parts.append(moments_of(atoms, goals, variant=variant))
+        if variant is Variant.REFIT:
+            centred.append(moments_about(atoms, goals, origin=centre))
+    return _joined(parts), _joined(centred) if centred else None
+
+
+def _joined(parts: list[Moments]) -> Moments:
+    return Moments(*(np.concatenate([getattr(part, name) for part in parts]) for name in Moments.__slots__))
+
+
+def _residuals(
+    moments: Moments,
+    weights: np.ndarray,
+    library: np.ndarray,
+    indices: np.ndarray,
+    targets: np.ndarray,
+    *,
+    variant: Variant,
+) -> np.ndarray:
+    """Lengths of target - sum w_i atom_i, (t,); from the moments where they are exact enough, else from the atoms."""
+    fit = np.einsum("tk,tk->t", weights, np.matmul(moments.gram, weights[:, :, None])[:, :, 0])
+    squares = moments.energy - 2.0 * np.einsum("tk,tk->t", weights, moments.correlations) + fit
+    size = np.maximum(moments.energy, np.einsum("tk,tk->t", np.abs(weights), np.einsum("tkk->tk", moments.gram)))
+    residuals = np.sqrt(np.maximum(squares, 0.0))
+    for row in np.flatnonzero(~(squares > 1e-6 * size)):
+        atoms = library[indices[row]].astype(np.float64)
+        goal = targets[row].astype(np.float64)
+        difference = (atoms - goal).T @ weights[row] if variant.sums_to_one else goal - weights[row] @ atoms
+        residuals[row] = np.linalg.norm(difference)
+    return residuals

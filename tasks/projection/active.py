@@ -1,0 +1,188 @@
+"""The active sets of many least squares problems in lockstep: inverses that grow and shrink by one atom at a time.
+
+Arrays carry the problems on the last axis, so that one numpy or torch instruction serves all of them. For the support
+S of each problem, with G its matrix (`gram` + `shift`), an ActiveSet keeps the inverse of G_SS and the columns G_.S, in
+slots, and for each right-hand side b one line of k numbers:
+
+    (G_SS^-1 b_S)_j                 for j in S      (a weight)
+    b_j - G_jS G_SS^-1 b_S          for j outside   (a correlation with what is left)
+
+An atom that enters or leaves changes both by one rank-one update, the principal pivot ("sweep") of Goodnight, "A
+tutorial on the SWEEP operator", The American Statistician 33 (1979), restricted to what the next step needs:
+|S| (k + |S|) numbers instead of k^2.
+"""
+
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+FIRST_SLOTS = 8  # supports are small; the room for them doubles when they are not
+
+Array = Any  # a numpy array or a torch tensor; the mathematics is the same
+
+
+def namespace(array: Array) -> ModuleType:
+    """The module whose functions act on `array`: numpy, or torch where the array may live on a device."""
+    if isinstance(array, np.ndarray):
+        return np
+    import torch
+
+    return torch
+
+
+def positions(count: int, like: Array) -> Array:
+    """0 .. count - 1 as integers, where `like` lives."""
+    if isinstance(like, np.ndarray):
+        return np.arange(count)
+    return namespace(like).arange(count, device=like.device)
+
+
+def chosen(mask: Array) -> Array:
+    """Positions at which `mask` (t,) is true."""
+    return np.flatnonzero(mask) if isinstance(mask, np.ndarray) else mask.nonzero()[:, 0]
+
+
+@dataclass(slots=True)
+class Pivot:
+    """What happens when one atom of each problem enters or leaves.
+
+    atoms (t,), leaving (t,) bool; slots (t,): where the atom is or will be; column (k, t): an entering atom's column
+    of G; inside (m, t): the change's direction on the slots; line (k, t): the same on all atoms; size (t,): Schur
+    complement of an entering atom, the inverse's diagonal entry of a leaving one.
+    """
+
+    atoms: Array
+    leaving: Array
+    slots: Array
+    column: Array
+    inside: Array
+    line: Array
+    size: Array
+
+
+class ActiveSet:
+    """Supports, inverses and right-hand sides of t problems with k atoms; changed in place by `apply`.
+
+    gram (t, k, k) is symmetric positive semidefinite, float64, and only read; `shift` is added to its every entry (0
+    for none); rows (m, k, t) are the right-hand sides, taken over.
+    """
+
+    __slots__ = ("_atoms", "_gram", "_inverse", "_panel", "_problems", "_shift", "_slots", "_used", "rows")
+
+    def __init__(self, gram: Array, shift: float, rows: Array) -> None:
+        xp = namespace(gram)
+        k = gram.shape[1]
+        self._gram, self._shift, self.rows = gram, shift, rows
+        self._problems = positions(gram.shape[0], gram)
+        self._slots = xp.zeros_like(rows[0], dtype=self._problems.dtype)  # atom -> slot, meaningful inside only
+        self._atoms = xp.zeros_like(rows[0, :FIRST_SLOTS], dtype=self._problems.dtype) + k  # slot -> atom, k: empty
+        capacity = self._atoms.shape[0]
+        self._inverse = xp.zeros((capacity, capacity, self.count), **_kind(rows))
+        self._panel = xp.zeros((capacity, k, self.count), **_kind(rows))
+        self._used = 0
+
+    @property
+    def count(self) -> int:
+        """Number of problems t."""
+        return int(self.rows.shape[2])
+
+    def prepare(self, atoms: Array, leaving: Array) -> Pivot:
+        """The pivot of `atoms` (t,), inside where `leaving` and outside elsewhere; nothing is changed yet."""
+        xp = namespace(atoms)
+        k, m, columns = self.rows.shape[1], self._used, positions(self.count, atoms)
+        column = xp.zeros((k + 1, self.count), **_kind(self.rows))  # one more for what empty slots point to
+        column[:k] = self._gram[self._problems, atoms].T
+        column[:k] += self._shift
+        going = chosen(leaving)
+        column[:, going] = 0.0
+        slots = self._slots[atoms, columns]
+        occupants = self._atoms[:m]
+        inside = xp.einsum("mnt,nt->mt", self._inverse[:m, :m], column[occupants, columns])
+        inside[:, going] = self._inverse[:m, slots[going], going]
+        line = column + 0.0
+        line[:k] -= xp.einsum("mkt,mt->kt", self._panel[:m], inside)
+        line[occupants, columns] = inside
+        return Pivot(atoms, leaving, slots, column[:k], inside, line[:k], line[atoms, columns])
+
+    def apply(self, pivot: Pivot, live: Array) -> None:
+        """Carry the pivot out where `live` (t,)."""
+        xp, columns = namespace(live), positions(self.count, live)
+        rate = xp.where(live, 1.0 / xp.where(live, pivot.size, 1.0), 0.0)
+        at_atom = self.rows[:, pivot.atoms, columns] * rate
+        # size - 1 in the atom's own place makes the update right there too: row_p becomes row_p / size.
+        pivot.line[pivot.atoms, columns] = pivot.size - 1.0
+        for row, value in zip(self.rows, at_atom, strict=True):
+            row -= pivot.line * value
+        entering, going = chosen(live & ~pivot.leaving), chosen(live & pivot.leaving)
+        direction = self._make_room(pivot, entering)
+        _add_outer(self._inverse, direction, direction * xp.where(pivot.leaving, -rate, rate))
+        self._panel[pivot.slots[entering], :, entering] = pivot.column[:, entering].T
+        self._atoms[pivot.slots[entering], entering] = pivot.atoms[entering]
+        self._slots[pivot.atoms[entering], entering] = pivot.slots[entering]
+        # Exactly zero, so that what an empty slot holds never counts.
+        self._inverse[pivot.slots[going], :, going] = 0.0
+        self._inverse[:, pivot.slots[going], going] = 0.0
+        self._atoms[pivot.slots[going], going] = self.rows.shape[1]
+
+    def solve_inside(self, right: Array, problems: Array) -> Array:
+        """G_SS^-1 right_S for these problems, right (k, len(problems)); zero outside the support."""
+        xp, m = namespace(right), self._used
+        padded = xp.zeros((right.shape[0] + 1, right.shape[1]), **_kind(right))
+        padded[:-1] = right
+        occupants, columns = self._atoms[:m][:, problems], positions(right.shape[1], right)
+        inside = xp.einsum("mnt,nt->mt", self._inverse[:m, :m][:, :, problems], padded[occupants, columns])
+        padded[:] = 0.0
+        padded[occupants, columns] = inside
+        return padded[:-1]
+
+    def product(self, weights: Array, problems: Array) -> Array:
+        """Gram times weights (k, len(problems)), without the shift."""
+        return namespace(weights).einsum("tij,jt->it", self._gram[self._problems[problems]], weights)
+
+    def keep(self, problems: Array) -> None:
+        """Forget all problems but these positions."""
+        self._problems = self._problems[problems]
+        self.rows = self.rows[:, :, problems]
+        self._slots, self._atoms = self._slots[:, problems], self._atoms[:, problems]
+        self._inverse, self._panel = self._inverse[:, :, problems], self._panel[:, :, problems]
+
+    def _make_room(self, pivot: Pivot, entering: Array) -> Array:
+        """Give each entering atom the first empty slot; returns the pivot's direction on all slots in use, (m, t)."""
+        xp, k = namespace(pivot.size), self.rows.shape[1]
+        if len(entering) and bool((self._atoms[:, entering] != k).all(axis=0).any()):
+            self._grow()
+        free = (self._atoms == k).argmax(axis=0) if xp is np else (self._atoms == k).to(xp.int8).argmax(axis=0)
+        pivot.slots = xp.where(pivot.leaving, pivot.slots, free)
+        before = self._used
+        if len(entering):
+            self._used = max(before, int(pivot.slots[entering].max()) + 1)
+        direction = xp.zeros((self._used, self.count), **_kind(self.rows))
+        direction[:before] = pivot.inside
+        direction[pivot.slots[entering], entering] = -1.0
+        return direction
+
+    def _grow(self) -> None:
+        xp, k, old = namespace(self.rows), self.rows.shape[1], self._atoms.shape[0]
+        new = min(2 * old, k)
+        atoms = xp.zeros((new, self.count), **_kind(self._atoms)) + k
+        inverse = xp.zeros((new, new, self.count), **_kind(self.rows))
+        panel = xp.zeros((new, k, self.count), **_kind(self.rows))
+        atoms[:old], inverse[:old, :old], panel[:old] = self._atoms, self._inverse, self._panel
+        self._atoms, self._inverse, self._panel = atoms, inverse, panel
+
+
+def _add_outer(matrices: Array, left: Array, right: Array) -> None:
+    """Add left right' to the leading block of each matrix, in place."""
+    m = len(left)
+    if not isinstance(matrices, np.ndarray):
+        matrices[:m, :m].addcmul_(left[:, None], right[None])
+        return
+    for i in range(m):  # row by row, so that the products stay in the first-level cache
+        matrices[i, :m] += left[i] * right
+
+
+def _kind(like: Array) -> dict[str, Any]:
+    """Arguments that make a new array of the same type, on the same device."""
+    return {"dtype": like.dtype} if isinstance(like, np.ndarray) else {"dtype": like.dtype, "device": like.device}

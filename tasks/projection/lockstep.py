@@ -1,0 +1,174 @@
+"""Solve many projections at once on their moments, exactly, by walking each down to its penalty."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from tasks.projection.active import ActiveSet, Array, chosen, namespace, positions
+from tasks.projection.moments import Moments
+from tasks.projection.variants import Variant
+from tasks.projection.walk import Phases, Step, walk
+
+BATCH = 500  # problems in lockstep: enough to hide numpy's cost per call, few enough for the second-level cache
+DEVICE_BATCH = 20_000  # on an accelerator: enough to fill it; a tableau of 64 atoms takes 1.3 GB
+
+
+@dataclass(frozen=True, slots=True)
+class Units:
+    """Units in which t problems are walked, (t,) each: squared length of an atom, and size of the weights."""
+
+    length: np.ndarray
+    load: np.ndarray
+
+    def levels(self, penalty: np.ndarray) -> np.ndarray:
+        """Penalties of Eq. 5 as levels of the walk."""
+        return penalty / (2.0 * self.length * self.load)
+
+    def penalties(self, levels: np.ndarray) -> np.ndarray:
+        """Levels of the walk as penalties of Eq. 5."""
+        return levels * 2.0 * self.length * self.load
+
+
+def units_of(moments: Moments, *, variant: Variant) -> Units:
+    """Mean squared length of each problem's atoms; weights of order one need no unit where they sum to one."""
+    length = np.einsum("tkk->t", moments.gram) / moments.size
+    length = np.where(length > 0.0, length, 1.0)
+    if variant.sums_to_one:
+        return Units(length, np.ones_like(length))
+    load = np.abs(moments.correlations).max(axis=1) / length
+    return Units(length, np.where(load > 0.0, load, 1.0))
+
+
+def lockstep_weights(
+    moments: Moments, *, penalty: np.ndarray, variant: Variant, allowed: np.ndarray | None, device: str | None
+) -> np.ndarray:
+    """Weights (t, k), exactly zero outside the support; unverified, to be certified by the caller.
+
+    penalty (t,) is that of Eq. 5; allowed (t, k) the atoms that may carry weight, all where None. `device` is a torch
+    device to walk on, numpy where None. For REFIT see refit.py.
+    """
+    weights = np.zeros(moments.correlations.shape)
+    batch = BATCH if device is None else DEVICE_BATCH
+    for first in range(0, moments.count, batch):
+        rows = slice(first, first + batch)
+        some = None if allowed is None else allowed[rows]
+        weights[rows] = _batch(moments[rows], penalty[rows], variant, some, device)
+    return weights
+
+
+def _batch(
+    moments: Moments, penalty: np.ndarray, variant: Variant, allowed: np.ndarray | None, device: str | None
+) -> np.ndarray:
+    units = units_of(moments, variant=variant)
+    ends = np.zeros(moments.count) if variant is Variant.SIMPLEX else units.levels(penalty)
+    out = np.zeros((moments.size, moments.count))
+    for step in start_walk(moments, ends=ends, variant=variant, units=units, allowed=allowed, device=device):
+        if bool(step.ended.any()):
+            done = _host(step.problems[step.ended])
+            loaded = 0.0 if variant.sums_to_one else _put(_loaded(moments, units)[:, done], device)
+            out[:, done] = _host(_refined(step, loaded, sum_one=variant.sums_to_one))
+    weights = out.T * units.load[:, None]
+    if not variant.signed:
+        weights = np.maximum(weights, 0.0)
+    if variant.sums_to_one:
+        total = weights.sum(axis=1, keepdims=True)
+        weights = weights / np.where(total == 0.0, np.nan, total)  # a walk left unfinished is no solution
+    return weights
+
+
+def _loaded(moments: Moments, units: Units) -> np.ndarray:
+    """Correlations (k, t) in the walk's units."""
+    return (moments.correlations / (units.length * units.load)[:, None]).T
+
+
+def _refined(step: Step, loaded: Array | float, *, sum_one: bool) -> Array:
+    """Weights (k, e) of the ended problems after one step of iterative refinement with the inverse at hand.
+
+    Many updates leave the inverse with errors of 1e-9 where one coordinate dwarfs the others; one step squares them.
+    """
+    rows = chosen(step.ended)
+    weights = step.weights()[:, rows]
+    inside, signs = step.support[:, rows], step.signs[:, rows]
+    xp = namespace(weights)
+    # On sum one a constant in the charges is the multiplier's; without it a huge level that acts on nothing is exact.
+    charged = step.levels[rows] * (signs - 1.0 if sum_one else signs)
+    missing = xp.where(inside, loaded - charged - step.active.product(weights, rows), 0.0)
+    change = step.active.solve_inside(missing, rows)
+    if sum_one:  # the constraint's multiplier moves too: stay on sum one along G^-1 1
+        along = step.active.solve_inside(inside * 1.0, rows)
+        change = change - along * ((weights + change).sum(axis=0) - 1.0) / along.sum(axis=0)
+    better = weights + change
+    return xp.where(better * signs > 0.0, better, 0.0)
+
+
+def start_walk(
+    moments: Moments,
+    *,
+    ends: np.ndarray,
+    variant: Variant,
+    units: Units,
+    allowed: np.ndarray | None,
+    device: str | None,
+    extra_rows: int = 0,
+) -> Iterator[Step]:
+    """The walk of a batch in `units` down to the levels `ends` (t,).
+
+    `extra_rows` right-hand sides of ones follow the two that the walk itself needs, for whoever reads them.
+    """
+    gram = moments.gram / units.length[:, None, None]
+    squares = np.ascontiguousarray(np.einsum("tkk->kt", gram))
+    ones = np.ones_like(squares)
+    if variant.sums_to_one:
+        rows = [ones, squares]
+    else:
+        rows = [_loaded(moments, units), np.zeros_like(squares) if variant.signed else ones]
+    may_enter = np.ones(squares.shape, dtype=bool) if allowed is None else np.ascontiguousarray(allowed.T)
+    # On sum one, adding a constant to every inner product changes nothing but makes the matrix definite.
+    shift = 1.0 if variant.sums_to_one else 0.0
+    active = ActiveSet(_put(gram, device), shift, _put(np.stack([*rows, *[ones] * extra_rows]), device))
+    signs = _put(np.zeros_like(squares), device)
+    if variant.sums_to_one:
+        _enter_nearest(active, _put(np.where(may_enter, squares, np.inf), device), signs)
+    return walk(
+        active,
+        signs,
+        _put(squares + shift, device),
+        _put(may_enter, device),
+        _put(np.asarray(ends, dtype=np.float64), device),
+        phases=phases_of(variant),
+        sum_one=variant.sums_to_one,
+        limit=20 * moments.size + 20,
+    )
+
+
+def phases_of(variant: Variant) -> Phases:
+    """The phases whose end is the variant's solution; REFIT follows the free path."""
+    match variant:
+        case Variant.AFFINE:
+            return Phases.WEIGHTED_THEN_SIGNED
+        case Variant.FREE | Variant.REFIT:
+            return Phases.SIGNED
+        case _:
+            return Phases.WEIGHTED
+
+
+def _enter_nearest(active: ActiveSet, squares: Array, signs: Array) -> None:
+    """Start from the nearest atom alone, the solution when every atom is charged its squared distance, enormously."""
+    xp = namespace(squares)
+    closest = squares.argmin(axis=0)
+    everywhere = xp.isfinite(signs[0])
+    active.apply(active.prepare(closest, ~everywhere), everywhere)
+    signs[closest, positions(active.count, squares)] = 1.0
+
+
+def _put(array: np.ndarray, device: str | None) -> Array:
+    if device is None:
+        return array
+    import torch
+
+    return torch.as_tensor(array, device=device)
+
+
+def _host(array: Array) -> np.ndarray:
+    return array if isinstance(array, np.ndarray) else array.cpu().numpy()

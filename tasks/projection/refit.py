@@ -1,0 +1,105 @@
+"""The refit variant: supports from the free l1 path, weights by least squares with sum one, the choice by BIC.
+
+The l1 penalty orders the atoms well but shrinks their weights, and under a sum constraint it cannot select among
+nonnegative solutions at all. So the path only proposes supports; each is refitted without penalty, and
+
+    BIC = d log(RSS / d) + log(d) |support|
+
+decides (d: prototype dimension; Schwarz, "Estimating the dimension of a model", 1978). The free path is taken about the
+library's centre, so that the whole is independent of the origin.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tasks.projection.lockstep import BATCH, start_walk, units_of
+from tasks.projection.moments import Moments
+from tasks.projection.variants import Variant
+from tasks.projection.walk import Step
+
+PATH_END = 1e-3  # of the largest penalty; supports below hold mostly noise, and BIC rejects them
+FIT_FLOOR = 1e-12  # of the target's squared distance from the centre: float32 prototypes hold no smaller residual
+TIE = 1e-6  # a path can pass one support twice; rounding must not decide which time counts
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The chosen support (t, k) bool, the penalty (t,) of Eq. 5 down to which the free path keeps it, its BIC (t,)."""
+
+    support: np.ndarray
+    penalty: np.ndarray
+    bic: np.ndarray
+
+
+def choose_supports(
+    about_centre: Moments, squared_distances: np.ndarray, *, dimension: int, allowed: np.ndarray | None
+) -> Choice:
+    """Best support by BIC among those of the free path and the nearest atom alone.
+
+    about_centre: moments with the origin at the library's centre; squared_distances (t, k) from target to atoms.
+    """
+    parts = []
+    for first in range(0, about_centre.count, BATCH):
+        rows = slice(first, first + BATCH)
+        some = None if allowed is None else allowed[rows]
+        parts.append(_choose(about_centre[rows], squared_distances[rows], dimension, some))
+    return Choice(*(np.concatenate([getattr(part, name) for part in parts]) for name in Choice.__slots__))
+
+
+def bic(squared_residual: np.ndarray, count: np.ndarray, *, dimension: int, floor: np.ndarray) -> np.ndarray:
+    """Schwarz's criterion, d log(RSS / d) + log(d) count, with residuals below `floor` counted as equally good."""
+    rss = np.maximum(np.maximum(squared_residual, floor), np.finfo(float).tiny)
+    return dimension * np.log(rss / dimension) + np.log(dimension) * count
+
+
+def _choose(moments: Moments, squared_distances: np.ndarray, dimension: int, allowed: np.ndarray | None) -> Choice:
+    units = units_of(moments, variant=Variant.FREE)
+    floor = FIT_FLOOR * moments.energy
+    reachable = squared_distances if allowed is None else np.where(allowed, squared_distances, np.inf)
+    nearest = reachable.argmin(axis=1)
+    everyone = np.arange(moments.count)
+    support = np.zeros(moments.correlations.shape, dtype=bool)
+    support[everyone, nearest] = True
+    best = bic(reachable[everyone, nearest], np.ones(moments.count), dimension=dimension, floor=floor)
+    level = np.ones(moments.count) * np.inf
+    loaded = (moments.correlations / (units.length * units.load)[:, None]).T
+    ends = PATH_END * np.abs(loaded).max(axis=0)
+    for step in start_walk(
+        moments, ends=ends, variant=Variant.FREE, units=units, allowed=allowed, device=None, extra_rows=1
+    ):
+        rows, count = step.problems, step.support.sum(axis=0)
+        fit = _refitted(step, loaded[:, rows], moments.energy[rows], units.length[rows], units.load[rows])
+        score = np.where(count > 0, bic(fit, count, dimension=dimension, floor=floor[rows]), np.inf)
+        better = score < best[rows] - TIE
+        best[rows[better]] = score[better]
+        level[rows[better]] = step.levels[better]
+        support[rows[better]] = step.support[:, better].T
+    penalty = np.where(np.isfinite(level), units.penalties(level), 2.0 * np.abs(moments.correlations).max(axis=1))
+    return Choice(support, penalty, best)
+
+
+def _refitted(step: Step, loaded: np.ndarray, energy: np.ndarray, length: np.ndarray, load: np.ndarray) -> np.ndarray:
+    """Squared residual (t,) of least squares with sum one: w = p + eta o on the support, p = G^-1 b, o = G^-1 1."""
+    inside = step.support
+    p = np.where(inside, step.active.rows[0], 0.0)
+    o = np.where(inside, step.active.rows[2], 0.0)
+    size = np.where(inside.any(axis=0), o.sum(axis=0), 1.0)
+    eta = (1.0 - load * p.sum(axis=0)) / size
+    explained = load**2 * np.einsum("kt,kt->t", p, loaded)
+    return np.maximum(energy - length * explained + length * eta**2 * size, 0.0)
+
+
+def refit_weights(moments: Moments, support: np.ndarray) -> np.ndarray:
+    """Least squares weights (t, k) with sum one on each support (t, k); moments with the origin at the target."""
+    scale = np.einsum("tkk->t", moments.gram) / moments.size
+    scale = np.where(scale > 0.0, scale, 1.0)
+    pairs = support[:, :, None] & support[:, None, :]
+    system = np.where(pairs, moments.gram / scale[:, None, None] + 1.0, np.eye(moments.size))
+    right = support.astype(np.float64)
+    try:
+        solution = np.linalg.solve(system, right[:, :, None])[:, :, 0]
+    except np.linalg.LinAlgError:  # one exactly singular support would fail the whole batch
+        solution = np.matmul(np.linalg.pinv(system, hermitian=True), right[:, :, None])[:, :, 0]
+    weights = np.where(support, solution, 0.0)
+    return weights / weights.sum(axis=1, keepdims=True)
