@@ -8,7 +8,7 @@ import torch
 
 from tasks.blending.adapter import Adapter
 from tasks.blending.factors import Factors, Layout
-from tasks.blending.truncation import Truncation, by_gram, by_qr
+from tasks.blending.truncation import Truncation, by_gram, by_qr, leading
 
 Tensor = torch.Tensor
 
@@ -100,7 +100,7 @@ class Decomposed:
     def truncated(self, rank: int) -> Factors:
         """Best approximation of rank `rank` (fewer where the delta has less), float32, scale one."""
         if isinstance(self.how, Factors):
-            return Factors(a=self.how.a[:rank].float(), b=self.how.b[:, :rank].float(), scale=1.0)
+            return leading(self.how, rank)
         a, b = self.module.a[self.chosen.rows], self.module.b[self.chosen.rows]
         left, right = self.how.left[:, :rank].float(), self.how.right[:rank].float()
         return Factors(a=right @ a, b=(left.T @ b).T, scale=1.0)

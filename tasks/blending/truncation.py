@@ -76,6 +76,18 @@ def by_qr(factors: Factors) -> tuple[Factors, Tensor]:
     return Factors(a=(root[:, None] * vh) @ q_a.T, b=q_b @ (u * root), scale=1.0), singular
 
 
+def by_svd(delta: Tensor) -> tuple[Factors, Tensor]:
+    """Balanced factors of a dense delta (out, in) at full rank, and its singular values; for deltas without factors."""
+    u, singular, vh = torch.linalg.svd(delta, full_matrices=False)
+    root = singular.sqrt()
+    return Factors(a=root[:, None] * vh, b=u * root, scale=1.0), singular
+
+
+def leading(factors: Factors, rank: int) -> Factors:
+    """The first `rank` directions of factors ordered by singular value, float32; fewer where there are fewer."""
+    return Factors(a=factors.a[:rank].float(), b=factors.b[:, :rank].float(), scale=factors.scale)
+
+
 def rank_for_energy(singular: Tensor, share: float) -> int:
     """The smallest rank (at least one) that keeps `share` of the squared norm."""
     energy = (singular.double() ** 2).cumsum(0)
