@@ -18,7 +18,6 @@ from tasks.evaluation.evaluate import Bootstrap, EvaluationJob, evaluate_target
 from tasks.evaluation.examiners.opening import open_examiner
 from tasks.evaluation.scores import Direction
 from tasks.files import InvalidInput, digest_value
-from tasks.library.families import Family
 from tests.evaluation.test_applied import blend_of
 
 WEIGHTS = {
@@ -139,8 +138,3 @@ def test_version_one_gives_these_scores():
     # the number of hits in a resample is binomial(4, 1/4), whose quartiles are 0 and 2 of 4 ... or 1 of 4
     assert (tasks.evaluation.VERSION, interval.value) == ("1", 0.25)
     assert digest_value([interval.low, interval.high]) == digest_value([0.0, 0.5])
-
-
-def test_a_family_without_an_examiner_is_named(world):
-    with pytest.raises(InvalidInput, match="cannot be evaluated"):
-        open_examiner(replace(world.setting(), family=Family.DIFFUSION))

@@ -5,13 +5,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import torch
 from transformers import AutoModelForImageClassification
 
 from tasks.evaluation.examiners.setting import Setting
-from tasks.evaluation.examiners.table import evenly_spaced, read_columns, read_images
+from tasks.evaluation.examiners.table import evenly_spaced, picture, read_columns, read_images
 from tasks.evaluation.metrics.classification import ACCURACY, accuracy
 from tasks.evaluation.scores import Examination, Metric, Shape
 
@@ -35,7 +34,7 @@ class ClassificationExaminer:
     @property
     def shown(self) -> tuple[tuple[Shape, Shape], ...]:
         """The images in 0..1 with the names of their classes."""
-        return tuple((_picture(self.pixel_values[row]), self._name(int(self.labels[row]))) for row in self.rows)
+        return tuple((picture(self.pixel_values[row]), self._name(int(self.labels[row]))) for row in self.rows)
 
     def examine(self, model: torch.nn.Module) -> Examination:
         """Accuracy of each sample, and the class each shown sample is taken for."""
@@ -72,10 +71,3 @@ def _resident(path: Path, digest: str, device: str) -> Any:
     # The digest is in the key: a base changed on disk is another base.
     model: Any = AutoModelForImageClassification.from_pretrained(path, local_files_only=True, use_safetensors=True)
     return model.eval().to(device)
-
-
-def _picture(pixels: torch.Tensor) -> np.ndarray:
-    """(c, h, w) of any range as (h, w) or (h, w, 3) in 0..1."""
-    low, high = pixels.min(), pixels.max()
-    scaled = ((pixels - low) / (high - low).clamp(min=1e-12)).numpy()
-    return scaled[0] if len(scaled) == 1 else scaled[:3].transpose(1, 2, 0)

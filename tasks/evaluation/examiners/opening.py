@@ -2,16 +2,25 @@
 
 from tasks.evaluation.examiners.examiner import Examiner
 from tasks.evaluation.examiners.setting import Setting
-from tasks.files import InvalidInput, Problem
 from tasks.library.families import Family
 
 
 def open_examiner(setting: Setting) -> Examiner:
     """The family's examiner with its base model and evaluation set loaded. Raises InvalidInput."""
-    if setting.family is Family.ENCODER:
-        from tasks.evaluation.examiners.classification import open_classification
+    match setting.family:
+        case Family.ENCODER:
+            from tasks.evaluation.examiners.classification import open_classification
 
-        return open_classification(setting)
-    raise InvalidInput(
-        Problem(setting.evaluation, f"family {setting.family} cannot be evaluated", "leave `evaluation` out")
-    )
+            return open_classification(setting)
+        case Family.SEGMENTATION:
+            from tasks.evaluation.examiners.segmentation import open_segmentation
+
+            return open_segmentation(setting)
+        case Family.CAUSAL_LM:
+            from tasks.evaluation.examiners.causal_lm import open_causal_lm
+
+            return open_causal_lm(setting)
+        case Family.DIFFUSION:
+            from tasks.evaluation.examiners.diffusion import open_diffusion
+
+            return open_diffusion(setting)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from tasks.evaluation.limits import USUAL, Limits
 from tasks.library.base_model import BaseModel
 from tasks.library.families import Family
 
@@ -10,7 +11,7 @@ from tasks.library.families import Family
 class Setting:
     """The base model, the labelled evaluation set, and how much goes through the model at a time.
 
-    `shown` samples, evenly spaced over the file, go into the picture.
+    `shown` samples, evenly spaced over the file, go into the picture; `limits` cut the texts of a language model.
     """
 
     family: Family
@@ -19,3 +20,4 @@ class Setting:
     device: str
     batch_size: int
     shown: int
+    limits: Limits = USUAL

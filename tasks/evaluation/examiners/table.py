@@ -70,3 +70,10 @@ def _flat_pixels(column: pa.ListArray, shape: tuple[int, int, int], uri: str) ->
         raise InvalidInput(Problem(uri, wrong, f"store the model's input {shape}, flattened channel first"))
     values = column.flatten().to_numpy(zero_copy_only=False).astype(np.float32)
     return torch.from_numpy(values.reshape(-1, *shape))
+
+
+def picture(pixels: torch.Tensor) -> np.ndarray:
+    """Pixels (c, h, w) of any range as an image (h, w) or (h, w, 3) in 0..1."""
+    low, high = pixels.min(), pixels.max()
+    scaled: np.ndarray = ((pixels - low) / (high - low).clamp(min=1e-12)).numpy()
+    return scaled[0] if len(scaled) == 1 else scaled[:3].transpose(1, 2, 0)

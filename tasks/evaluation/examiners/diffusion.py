@@ -1,0 +1,98 @@
+"""Synthesis: a Stable Diffusion pipeline's UNet; the denoising loss of held-out images, and drawn images to look at."""
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from tasks.evaluation.examiners.setting import Setting
+from tasks.evaluation.examiners.table import decoded, evenly_spaced, read_columns
+from tasks.evaluation.metrics.diffusion import DENOISING_LOSS
+from tasks.evaluation.models.diffusion import Latents, draw_images, encode, image_side, load_pipeline, noise_losses
+from tasks.evaluation.scores import Examination, Metric, Shape
+
+_LEVELS = 8  # noise levels each image is measured at, evenly spaced over the schedule
+_DRAWING_STEPS = 20  # of DDIM, for the picture alone
+_SEED = 0  # of the noise: every method, every night and every reader sees the same
+
+
+@dataclass(frozen=True, slots=True)
+class DiffusionExaminer:
+    """Latents of the evaluation images and, for each of the levels, one fixed noise."""
+
+    base: torch.nn.Module
+    pipeline: Any
+    latents: Latents
+    noise: torch.Tensor  # (levels, n, c, h, w)
+    images: tuple[np.ndarray, ...]
+    captions: tuple[str, ...]
+    batch_size: int
+    rows: tuple[int, ...]
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """The denoising loss."""
+        return (DENOISING_LOSS,)
+
+    @property
+    def shown(self) -> tuple[tuple[Shape, Shape], ...]:
+        """Captions and the images they belong to."""
+        return tuple((self.captions[row], self.images[row]) for row in self.rows)
+
+    def examine(self, model: torch.nn.Module) -> Examination:
+        """The loss of each image, over all noise levels; an image drawn for each shown caption."""
+        losses = torch.zeros(len(self.images), dtype=torch.float64)
+        with torch.inference_mode():
+            for rows in torch.arange(len(self.images)).split(self.batch_size):
+                losses[rows] = self._losses(model, rows)
+            chosen = torch.tensor(self.rows)
+            answers = draw_images(
+                model,
+                self.pipeline,
+                self.latents.condition[chosen],
+                noise=self.noise[0, chosen],
+                steps=_DRAWING_STEPS,
+            )
+        return Examination({DENOISING_LOSS.name: losses.numpy()}, tuple(answers))
+
+    def _losses(self, model: torch.nn.Module, rows: torch.Tensor) -> torch.Tensor:
+        device = self.latents.values.device
+        total = torch.zeros(len(rows), dtype=torch.float64)
+        levels = (np.arange(_LEVELS) + 0.5) / _LEVELS * self.pipeline.scheduler.config.num_train_timesteps
+        for level, step in enumerate(levels.astype(int)):
+            steps = torch.full((len(rows),), int(step), device=device)
+            part = self.latents.take(rows)
+            losses = noise_losses(model, self.pipeline.scheduler, part, noise=self.noise[level, rows], steps=steps)
+            total += losses.double().cpu() / _LEVELS
+        return total
+
+
+def open_diffusion(setting: Setting) -> DiffusionExaminer:
+    """Load the pipeline, once per process, and the columns `image` and, where it is there, `text` (the caption)."""
+    pipeline = resident_pipeline(setting.base.path, setting.base.digest, setting.device)
+    table = read_columns(setting.evaluation, required=("image",))
+    images = [decoded(value) for value in table["image"].to_pylist()]
+    captions = table["text"].to_pylist() if "text" in table.column_names else [""] * len(images)
+    side = image_side(pipeline)
+    latents = encode(pipeline, images, captions, side=side)
+    generator = torch.Generator().manual_seed(_SEED)
+    noise = torch.randn(_LEVELS, *latents.values.shape, generator=generator).to(latents.values)
+    return DiffusionExaminer(
+        base=pipeline.unet,
+        pipeline=pipeline,
+        latents=latents,
+        noise=noise,
+        images=tuple(np.asarray(image.resize((side, side))) / 255.0 for image in images),
+        captions=tuple(captions),
+        batch_size=setting.batch_size,
+        rows=evenly_spaced(len(images), setting.shown),
+    )
+
+
+@cache
+def resident_pipeline(path: Path, digest: str, device: str) -> Any:
+    """The pipeline, loaded once per process for each content digest."""
+    return load_pipeline(path, device)
