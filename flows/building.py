@@ -14,6 +14,7 @@ from flows.projecting import Frame, recipe_settings, recipe_versions
 from flows.refresh import Library
 from flows.report import INCUMBENT, failure_of
 from flows.run import Run
+from flows.settings import ProjectionSettings
 from flows.work import TargetWork, build_target
 from tasks.composition.composition import Composition
 from tasks.composition.recipe import RECIPE_NAME, Recipe, recipe_of
@@ -21,10 +22,11 @@ from tasks.evaluation.score_store import read_scores
 from tasks.evaluation.scores import TargetScores
 from tasks.files import Failure, digest_value
 from tasks.library.snapshot import Target
+from tasks.projection.calibration import Calibration
+from tasks.prototypes.statistics import Prototype
 
 if TYPE_CHECKING:
     from tasks.evaluation.evaluate import EvaluationJob
-    from tasks.evaluation.methods import Scene
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,32 +68,37 @@ def is_whole(built: Built) -> bool:
     return (built.adapter / RECIPE_NAME).is_file() and (built.evaluation is None or built.scores is not None)
 
 
-def _scene(library: Library, frame: Frame, composition: Composition) -> "Scene":
-    from tasks.evaluation.methods import Scene  # cvxpy behind it is a second to import
+def baseline_weights(
+    how: ProjectionSettings,
+    composition: Composition,
+    neighbours: Sequence[Prototype],
+    target: Prototype,
+    calibration: Calibration,
+) -> dict[str, tuple[float, ...]]:
+    """Weights of every label-free method on the composition's neighbourhood."""
+    from tasks.evaluation.methods import Scene, weights_by_method  # cvxpy behind it is a second to import
 
-    atoms = np.stack([library.references[near.reference].prototype for near in composition.neighbours])
-    return Scene(
-        atoms=atoms,
-        target=library.target_prototypes[composition.target].prototype,
+    scene = Scene(
+        atoms=np.stack([one.prototype for one in neighbours]),
+        target=target.prototype,
         squared_distances=np.square([near.distance for near in composition.neighbours]),
-        centre=frame.calibration.centre,
-        spread=frame.calibration.spread,
+        centre=calibration.centre,
+        spread=calibration.spread,
     )
-
-
-def method_weights(run: Run, library: Library, frame: Frame, composition: Composition) -> dict[str, tuple[float, ...]]:
-    """Weights of every method on the composition's neighbourhood, the chosen ones last."""
-    from tasks.evaluation.methods import weights_by_method
-
-    how = run.settings.projection
     weights = weights_by_method(
-        _scene(library, frame, composition),
+        scene,
         relative_penalty=how.penalty,
         relative_temperature=how.temperature,
         tolerance=how.tolerance,
     )
-    by_method = {method: tuple(float(weight) for weight in values) for method, values in weights.items()}
-    return {**by_method, "chosen": composition.weights}
+    return {method: tuple(float(weight) for weight in values) for method, values in weights.items()}
+
+
+def _method_weights(run: Run, library: Library, frame: Frame, composition: Composition) -> dict[str, tuple[float, ...]]:
+    neighbours = [library.references[near.reference] for near in composition.neighbours]
+    target = library.target_prototypes[composition.target]
+    baselines = baseline_weights(run.settings.projection, composition, neighbours, target, frame.calibration)
+    return {**baselines, "chosen": composition.weights}
 
 
 def _job(run: Run, library: Library, frame: Frame, target: Target, built: Built) -> "EvaluationJob":
@@ -112,7 +119,7 @@ def _job(run: Run, library: Library, frame: Frame, target: Target, built: Built)
             shown=how.shown,
         ),
         adapters=tuple(ingredient.adapter for ingredient in built.recipe.ingredients),
-        weights=method_weights(run, library, frame, built.composition),
+        weights=_method_weights(run, library, frame, built.composition),
         whole={method: path for method, path in whole.items() if path is not None},
         controlled="l1",
         draws=how.draws,

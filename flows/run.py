@@ -66,3 +66,12 @@ def open_run(location: Path) -> Iterator[Run]:
         memory = load_memory(workspace.memory)
         yield Run(project, workspace, workers, memory, stages)
         save_memory(workspace.memory, memory)
+
+
+@contextlib.contextmanager
+def peek_run(location: Path) -> Iterator[Run]:
+    """Open a project for reading: no lock, and nothing is written. Raises InvalidInput for a bad project file."""
+    project = load_project(location)
+    workspace = Workspace(project)
+    with Workers(project.settings.cluster) as workers, Stages() as stages:
+        yield Run(project, workspace, workers, load_memory(workspace.memory), stages)

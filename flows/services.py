@@ -31,7 +31,8 @@ _QUIET = {
 }
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A TCP port of the loopback address that nothing listens on at this moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -116,7 +117,7 @@ def prefect_server(workspace: Path, *, scheduling: bool, port: int | None = None
             return
         home = workspace / "prefect"
         home.mkdir(parents=True, exist_ok=True)
-        port = port or _free_port()
+        port = port or free_port()
         with _exported(_environment(home, f"http://127.0.0.1:{port}/api")):
             yield from _own_server(home, port, scheduling=scheduling)
 
@@ -141,6 +142,7 @@ def _own_server(home: Path, port: int, *, scheduling: bool) -> Iterator[str]:
         _wait_until_healthy(url, server, log)
         yield url
     finally:
+        _send_last_logs()
         _stop(server)
 
 
@@ -150,3 +152,12 @@ def _import_prefect_meanwhile() -> None:
     import prefect
 
     del mlflow, prefect
+
+
+def _send_last_logs() -> None:
+    """Hand over what Prefect still has queued; else it tries for a minute after the server is gone, and loses it."""
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
+
+    APILogWorker.drain_all(timeout=5)
+    EventsWorker.drain_all(timeout=5)
