@@ -17,16 +17,25 @@ def applied(base: torch.nn.Module, blend: Blend) -> Iterator[PeftModel]:
     Nothing is written to disk and the base is never copied or merged. Raises ValueError when PEFT does not take every
     tensor of the blend.
     """
+    with kept(base):
+        yield _wrapped(base, blend)
+
+
+@contextmanager
+def kept(base: torch.nn.Module) -> Iterator[None]:
+    """Whatever PEFT does to the base within the block is undone at its end: modules, gradients, attributes, mode."""
     modules = dict(base.named_modules())
+    modes = {name: module.training for name, module in modules.items()}
     trainable = {name: parameter.requires_grad for name, parameter in base.named_parameters()}
     attributes = set(vars(base))
     try:
-        yield _wrapped(base, blend)
+        yield
     finally:
         # PEFT's own `unload` would leave the adapter's copy of a module saved in full (`modules_to_save`) in place.
         for name, module in modules.items():
             if name:
                 base.set_submodule(name, module)
+            module.training = modes[name]
         for name, parameter in base.named_parameters():
             parameter.requires_grad_(trainable[name])
         for attribute in set(vars(base)) - attributes:

@@ -53,7 +53,7 @@ class ClassificationExaminer:
 
 def open_classification(setting: Setting) -> ClassificationExaminer:
     """Load the base, once per process, and the evaluation set. Raises InvalidInput for missing columns."""
-    base = _resident(setting.base.path, setting.base.digest, setting.device)
+    base = resident_classifier(setting.base.path, setting.base.digest, setting.device)
     table = read_columns(setting.evaluation, required=("label",))
     labels = torch.from_numpy(table["label"].cast(pa.int64()).to_numpy().copy())
     return ClassificationExaminer(
@@ -67,7 +67,7 @@ def open_classification(setting: Setting) -> ClassificationExaminer:
 
 
 @cache
-def _resident(path: Path, digest: str, device: str) -> Any:
-    # The digest is in the key: a base changed on disk is another base.
+def resident_classifier(path: Path, digest: str, device: str) -> Any:
+    """The model, loaded once per process; the digest is in the key, since a base changed on disk is another base."""
     model: Any = AutoModelForImageClassification.from_pretrained(path, local_files_only=True, use_safetensors=True)
     return model.eval().to(device)
