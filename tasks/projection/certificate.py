@@ -12,6 +12,8 @@ the penalty is nearly zero that bound is useless (s is forced to zero), and a se
 problem cannot gain more than the least squares part can, plus the penalty's own slack lam (|w|_1 - least |w|_1).
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from tasks.projection.moments import Moments, scales_of
@@ -20,33 +22,56 @@ from tasks.projection.variants import Variant
 ROUNDING = 1e-11  # a sum of k <= a few thousand float64 weights is exact to this, relative to |w|_1
 
 
-def relative_gaps(moments: Moments, weights: np.ndarray, *, penalty: np.ndarray, variant: Variant) -> np.ndarray:
+@dataclass(frozen=True, slots=True)
+class Extremes:
+    """Largest and smallest correlation (t,) with the residual among atoms that the moments leave out."""
+
+    high: np.ndarray
+    low: np.ndarray
+
+
+def relative_gaps(
+    moments: Moments,
+    weights: np.ndarray,
+    *,
+    penalty: np.ndarray,
+    variant: Variant,
+    beyond: Extremes | None = None,
+) -> np.ndarray:
     """Duality gap of each problem's weights (t, k) over the problem's scale, shape (t,); infinite where infeasible.
 
-    `penalty` (t,) is that of Eq. 5. For REFIT the judged problem is least squares with sum one on the given support.
+    `penalty` (t,) is that of Eq. 5. `beyond` extends the judgement to a library of which the moments hold only some
+    atoms. For REFIT the judged problem is least squares with sum one on the given support.
     """
-    gaps = duality_gaps(moments, weights, penalty=penalty, variant=variant)
+    gaps = duality_gaps(moments, weights, penalty=penalty, variant=variant, beyond=beyond)
     scales = scales_of(moments, variant=variant)
     return np.where(gaps == 0.0, 0.0, gaps / np.where(scales > 0.0, scales, np.finfo(float).tiny))
 
 
-def duality_gaps(moments: Moments, weights: np.ndarray, *, penalty: np.ndarray, variant: Variant) -> np.ndarray:
+def duality_gaps(
+    moments: Moments, weights: np.ndarray, *, penalty: np.ndarray, variant: Variant, beyond: Extremes | None = None
+) -> np.ndarray:
     """Upper bound on objective minus optimum, shape (t,), in the units of Eq. 5."""
     if variant is Variant.REFIT:
         gaps = _least_squares_gaps(moments, weights, held=weights == 0.0, sums_to_one=True)
     else:
-        gaps = _scaled_residual_gaps(moments, weights, lam=penalty / 2.0, variant=variant)
-        gaps = np.minimum(gaps, _slack_gaps(moments, weights, gaps, lam=penalty / 2.0, variant=variant))
+        gaps = _scaled_residual_gaps(moments, weights, lam=penalty / 2.0, variant=variant, beyond=beyond)
+        if beyond is None:
+            gaps = np.minimum(gaps, _slack_gaps(moments, weights, gaps, lam=penalty / 2.0, variant=variant))
     return np.where(_feasible(weights, variant), 2.0 * np.maximum(gaps, 0.0), np.inf)
 
 
-def _scaled_residual_gaps(moments: Moments, weights: np.ndarray, *, lam: np.ndarray, variant: Variant) -> np.ndarray:
+def _scaled_residual_gaps(
+    moments: Moments, weights: np.ndarray, *, lam: np.ndarray, variant: Variant, beyond: Extremes | None
+) -> np.ndarray:
     fit = np.matmul(moments.gram, weights[:, :, None])[:, :, 0]
     g = moments.correlations - fit
     reach = np.einsum("tk,tk->t", weights, moments.correlations)
     rr = np.maximum(moments.energy - 2.0 * reach + np.einsum("tk,tk->t", weights, fit), 0.0)
     rz = moments.energy - reach
     high, low = g.max(axis=1), g.min(axis=1)
+    if beyond is not None:
+        high, low = np.maximum(high, beyond.high), np.minimum(low, beyond.low)
     mass = np.abs(weights).sum(axis=1)
     constant = lam if variant.sums_to_one else np.zeros_like(lam)
     slope = rz - high if variant.sums_to_one else rz

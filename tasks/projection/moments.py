@@ -6,6 +6,8 @@ import numpy as np
 
 from tasks.projection.variants import Variant
 
+BLOCK = 32  # targets whose atoms are widened to float64 together: 8 MB at k = 32, d = 1024
+
 
 @dataclass(frozen=True, slots=True)
 class Moments:
@@ -59,6 +61,30 @@ def _moments(wide: np.ndarray, goals: np.ndarray) -> Moments:
         np.matmul(wide, goals[:, :, None])[:, :, 0],
         np.einsum("td,td->t", goals, goals),
     )
+
+
+def gather_moments(library: np.ndarray, indices: np.ndarray, targets: np.ndarray, *, variant: Variant) -> Moments:
+    """Moments of `targets` (t, d) with their own rows `indices` (t, k) of `library` (n, d), a block at a time."""
+    parts = [
+        moments_of(library[indices[first : first + BLOCK]], targets[first : first + BLOCK], variant=variant)
+        for first in range(0, len(targets), BLOCK)
+    ]
+    return _joined(parts)
+
+
+def gather_moments_about(
+    library: np.ndarray, indices: np.ndarray, targets: np.ndarray, *, origin: np.ndarray
+) -> Moments:
+    """The same with the origin at `origin` (d,)."""
+    parts = [
+        moments_about(library[indices[first : first + BLOCK]], targets[first : first + BLOCK], origin=origin)
+        for first in range(0, len(targets), BLOCK)
+    ]
+    return _joined(parts)
+
+
+def _joined(parts: list[Moments]) -> Moments:
+    return Moments(*(np.concatenate([getattr(part, name) for part in parts]) for name in Moments.__slots__))
 
 
 def scales_of(moments: Moments, *, variant: Variant) -> np.ndarray:

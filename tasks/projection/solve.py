@@ -11,14 +11,13 @@ import numpy as np
 from tasks.projection.certificate import relative_gaps
 from tasks.projection.duplicates import Merged, merge_duplicates
 from tasks.projection.lockstep import lockstep_weights
-from tasks.projection.moments import Moments, moments_about, moments_of, scales_of
+from tasks.projection.moments import Moments, gather_moments, gather_moments_about, scales_of
 from tasks.projection.projection import NotCertified, Projection, coverage
 from tasks.projection.refit import choose_supports, refit_weights
 from tasks.projection.variants import Variant
 
 FAST_GAP = 1e-8  # a lockstep answer above this goes to the fallbacks, however generous the tolerance
 RIDGE = 1e-9  # of the mean squared atom length
-BLOCK = 32  # targets whose atoms are widened to float64 together: 8 MB at k = 32, d = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +80,12 @@ def project_many(
     """Weights of `targets` (t, d) on their own neighbourhoods, rows `indices` (t, k) of `library` (n, d).
 
     relative_penalty: (t,), in units of `spread`; `device`: a torch device for the lockstep solver, numpy where None.
-    Only BLOCK neighbourhoods are in memory at once, so the library may be memory-mapped.
+    Neighbourhoods are read a few at a time, so the library may be memory-mapped.
     """
-    moments, about_centre = _gather(library, indices, targets, variant=variant, centre=centre)
+    moments = gather_moments(library, indices, targets, variant=variant)
+    about_centre = None
+    if variant is Variant.REFIT:
+        about_centre = gather_moments_about(library, indices, targets, origin=centre)
     solved = solve_moments(
         moments,
         about_centre,
@@ -218,24 +220,6 @@ def _failures(gaps: np.ndarray, tolerance: float) -> dict[int, str]:
         "raise the penalty, use fewer neighbours, or prepare the prototypes (within-task standardisation)"
         for row in np.flatnonzero(~(gaps <= tolerance))
     }
-
-
-def _gather(
-    library: np.ndarray, indices: np.ndarray, targets: np.ndarray, *, variant: Variant, centre: np.ndarray
-) -> tuple[Moments, Moments | None]:
-    """Moments of every target's neighbourhood, a block of targets at a time."""
-    parts, centred = [], []
-    for first in range(0, len(targets), BLOCK):
-        atoms = library[indices[first : first + BLOCK]]
-        goals = targets[first : first + BLOCK]
-        parts.append(moments_of(atoms, goals, variant=variant))
-        if variant is Variant.REFIT:
-            centred.append(moments_about(atoms, goals, origin=centre))
-    return _joined(parts), _joined(centred) if centred else None
-
-
-def _joined(parts: list[Moments]) -> Moments:
-    return Moments(*(np.concatenate([getattr(part, name) for part in parts]) for name in Moments.__slots__))
 
 
 def _residuals(

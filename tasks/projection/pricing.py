@@ -1,0 +1,194 @@
+"""Optimal over the whole library, not only over a neighbourhood: solve, price all references, add violators, repeat.
+
+At the optimum over a few atoms, a reference outside can improve the objective only if its correlation with the residual
+leaves the band that the penalty allows. One float32 matrix product prices all references; those too close to the
+band's edge for float32 are priced again in float64, so the certificate holds for the whole library (column generation;
+for the lasso: Massias, Gramfort, Salmon, "Celer", ICML 2018, whose working sets these are).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tasks.projection.certificate import Extremes, relative_gaps
+from tasks.projection.moments import Moments, gather_moments
+from tasks.projection.solve import Solved, solve_moments
+from tasks.projection.variants import Variant
+
+LIBRARY_BLOCK = 8192  # references priced in one product
+TARGET_BLOCK = 256
+ADDED = 16  # violators added to a target's atoms in one round
+ROUNDS = 60
+CONFIDENCE = 8.0  # see neighbours.py
+
+
+@dataclass(frozen=True, slots=True)
+class LibraryWeights:
+    """Weights of one target over a whole library of n references.
+
+    references (m,): sorted rows of the library with weight; weights (m,); gap: relative duality gap over all n;
+    lost: whether a reference outside the neighbourhood carries weight, so that retrieval alone would have missed it;
+    rounds: matrix products with the library that it took.
+    """
+
+    references: np.ndarray
+    weights: np.ndarray
+    gap: float
+    lost: bool
+    rounds: int
+
+
+def project_on_library(
+    library: np.ndarray,
+    neighbourhoods: np.ndarray,
+    targets: np.ndarray,
+    *,
+    variant: Variant,
+    penalty: np.ndarray,
+    spread: float,
+    tolerance: float,
+) -> tuple[LibraryWeights, ...]:
+    """Certified optimal weights of `targets` (t, d) over all of `library` (n, d, prepared), from neighbourhoods (t, k).
+
+    penalty (t,) is that of Eq. 5, absolute. A gap above `tolerance` is returned as it is, for the caller to refuse:
+    without any penalty many references can be exactly tied, and no finite number of rounds decides.
+    """
+    if variant is Variant.REFIT:
+        raise ValueError("refit chooses among the supports of a neighbourhood's path; it has no optimum over a library")
+    lengths = np.sqrt(np.einsum("nd,nd->n", library, library, dtype=np.float64).max())
+    out: list[LibraryWeights] = []
+    for first in range(0, len(targets), TARGET_BLOCK):
+        rows = slice(first, first + TARGET_BLOCK)
+        block = _Block(library, targets[rows], variant, penalty[rows], spread, tolerance, float(lengths))
+        out.extend(block.solve(neighbourhoods[rows]))
+    return tuple(out)
+
+
+def most_correlated(library: np.ndarray, targets: np.ndarray, *, count: int) -> np.ndarray:
+    """Rows (t, count) of the references most correlated with each target: where the free variant best starts."""
+    best = np.empty((len(targets), 0), dtype=np.int64)
+    values = np.empty((len(targets), 0), dtype=np.float32)
+    for first in range(0, len(library), LIBRARY_BLOCK):
+        products = np.abs(targets @ np.asarray(library[first : first + LIBRARY_BLOCK]).T)
+        size = min(count, products.shape[1])
+        top = np.argpartition(products, -size, axis=1)[:, -size:]
+        best = np.concatenate([best, top + first], axis=1)
+        values = np.concatenate([values, np.take_along_axis(products, top, 1)], axis=1)
+    order = np.argsort(-values, axis=1, kind="stable")[:, :count]
+    return np.take_along_axis(best, order, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    library: np.ndarray
+    targets: np.ndarray
+    variant: Variant
+    penalty: np.ndarray
+    spread: float
+    tolerance: float
+    longest: float
+
+    def solve(self, neighbourhoods: np.ndarray) -> list[LibraryWeights]:
+        done: dict[int, LibraryWeights] = {}
+        waiting, atoms = np.arange(len(self.targets)), neighbourhoods
+        for rounds in range(1, ROUNDS + 1):
+            moments = gather_moments(self.library, atoms, self.targets[waiting], variant=self.variant)
+            solved = solve_moments(
+                moments,
+                None,
+                variant=self.variant,
+                penalty=self.penalty[waiting],
+                spread=self.spread,
+                dimension=self.library.shape[1],
+                tolerance=self.tolerance,
+                device=None,
+            )
+            prices = self._price(moments, solved, atoms, waiting)
+            gaps = relative_gaps(
+                moments, solved.weights, penalty=solved.penalty, variant=self.variant, beyond=prices.extremes
+            )
+            finished = (gaps <= self.tolerance) | (atoms.shape[1] + ADDED > len(self.library)) | (rounds == ROUNDS)
+            for i in np.flatnonzero(finished):
+                known = neighbourhoods[waiting[i]]
+                done[int(waiting[i])] = _answer(atoms[i], solved.weights[i], float(gaps[i]), known, rounds)
+            left = ~finished
+            if not left.any():
+                break
+            atoms = np.concatenate([atoms[left], prices.best[left]], axis=1)
+            waiting = waiting[left]
+        return [done[i] for i in range(len(self.targets))]
+
+    def _price(self, moments: Moments, solved: Solved, atoms: np.ndarray, waiting: np.ndarray) -> "_Prices":
+        """Price all references outside each target's atoms against the band that its penalty allows."""
+        lam = solved.penalty / 2.0
+        g = moments.correlations - np.matmul(moments.gram, solved.weights[:, :, None])[:, :, 0]
+        high = g.max(axis=1) if self.variant.sums_to_one else lam
+        low = high - 2.0 * lam if self.variant.signed else np.full_like(high, -np.inf)
+        goals = self.targets[waiting].astype(np.float64)
+        residuals = _residual_vectors(self.library, atoms, solved.weights, goals, variant=self.variant)
+        # With sum one the moments have their origin at the target, and prices must too.
+        origin = np.einsum("td,td->t", goals, residuals) if self.variant.sums_to_one else np.zeros(len(goals))
+        rounding = CONFIDENCE * np.sqrt(goals.shape[1]) * 2.0**-24 * self.longest * np.linalg.norm(residuals, axis=1)
+        best, scores = self._most_violating(residuals, atoms, high + origin, low + origin, rounding)
+        exact = np.full(scores.shape, -np.inf)
+        rows, columns = np.nonzero(scores > -rounding[:, None])
+        for first in range(0, len(rows), LIBRARY_BLOCK):
+            r, c = rows[first : first + LIBRARY_BLOCK], columns[first : first + LIBRARY_BLOCK]
+            prices = np.einsum("md,md->m", self.library[best[r, c]].astype(np.float64), residuals[r]) - origin[r]
+            exact[r, c] = np.maximum(prices - high[r], low[r] - prices)
+        # What was not among the most violating scores at most the last of them, up to rounding.
+        excess = np.maximum(np.maximum(exact.max(axis=1), scores.min(axis=1) + rounding), 0.0)
+        return _Prices(best, Extremes(high + excess, np.where(np.isfinite(low), low - excess, np.inf)))
+
+    def _most_violating(
+        self, residuals: np.ndarray, atoms: np.ndarray, high: np.ndarray, low: np.ndarray, rounding: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The ADDED references (t, ADDED) that leave the band most, or come nearest to it, with float32 scores."""
+        t = len(residuals)
+        best, scores = np.zeros((t, ADDED), dtype=np.int64), np.full((t, ADDED), -np.inf)
+        narrow = residuals.astype(np.float32)
+        top, bottom = high.astype(np.float32)[:, None], low.astype(np.float32)[:, None]
+        for first in range(0, len(self.library), LIBRARY_BLOCK):
+            block = np.asarray(self.library[first : first + LIBRARY_BLOCK])
+            products = narrow @ block.T
+            score = products - top
+            if self.variant.signed:
+                np.subtract(bottom, products, out=products)
+                np.maximum(score, products, out=score)
+            members, columns = np.nonzero((atoms >= first) & (atoms < first + len(block)))
+            score[members, atoms[members, columns] - first] = -np.inf
+            # Only what could enter the running list is sorted; below the band's edge nothing needs to.
+            rows = np.flatnonzero(score.max(axis=1) > np.minimum(scores.min(axis=1), -rounding))
+            size = min(ADDED, len(block))
+            at = np.argpartition(score[rows], -size, axis=1)[:, -size:]
+            joined_scores = np.concatenate([scores[rows], np.take_along_axis(score[rows], at, 1)], axis=1)
+            joined_best = np.concatenate([best[rows], at + first], axis=1)
+            keep = np.argsort(-joined_scores, axis=1, kind="stable")[:, :ADDED]
+            best[rows] = np.take_along_axis(joined_best, keep, 1)
+            scores[rows] = np.take_along_axis(joined_scores, keep, 1)
+        return best, scores
+
+
+@dataclass(frozen=True, slots=True)
+class _Prices:
+    best: np.ndarray
+    extremes: Extremes
+
+
+def _residual_vectors(
+    library: np.ndarray, atoms: np.ndarray, weights: np.ndarray, goals: np.ndarray, *, variant: Variant
+) -> np.ndarray:
+    """Residuals target - sum_i w_i atom_i (t, d) in float64, from the atoms that carry weight."""
+    out = np.empty_like(goals)
+    for i, row in enumerate(weights):
+        on = np.flatnonzero(row)
+        carried = library[atoms[i, on]].astype(np.float64)
+        out[i] = row[on] @ (goals[i] - carried) if variant.sums_to_one else goals[i] - row[on] @ carried
+    return out
+
+
+def _answer(atoms: np.ndarray, weights: np.ndarray, gap: float, known: np.ndarray, rounds: int) -> LibraryWeights:
+    on = np.flatnonzero(weights)
+    order = on[np.argsort(atoms[on])]
+    lost = bool(np.setdiff1d(atoms[on], known).size)
+    return LibraryWeights(atoms[order], weights[order], gap, lost, rounds)

@@ -1,0 +1,69 @@
+"""Solving on a neighbourhood and pricing the library gives the optimum over the whole library."""
+
+import numpy as np
+import pytest
+
+from tasks.projection.neighbours import nearest
+from tasks.projection.pricing import most_correlated, project_on_library
+from tasks.projection.solve import project
+from tasks.projection.variants import Variant
+
+OVER_A_LIBRARY = [Variant.AFFINE, Variant.FREE, Variant.NONNEGATIVE, Variant.SIMPLEX]
+
+
+def library_of(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    library = (rng.normal(size=(150, 8)) @ rng.normal(size=(8, 60)) + rng.normal(size=(150, 60))).astype(np.float32)
+    targets = library[rng.integers(0, 150, size=(5, 3))].mean(axis=1) + 0.5 * rng.normal(size=(5, 60))
+    return library, targets.astype(np.float32)
+
+
+def settings_of(library: np.ndarray, variant: Variant) -> dict:
+    spread = float(np.square(library - library.mean(axis=0)).sum(axis=1).mean())
+    return {"variant": variant, "spread": spread, "tolerance": 1e-8}
+
+
+@pytest.mark.parametrize("variant", OVER_A_LIBRARY)
+@pytest.mark.parametrize("relative_penalty", [0.3, 0.05])
+def test_the_answer_over_the_library_is_that_of_the_problem_with_every_reference_in_it(variant, relative_penalty):
+    for seed in range(3):
+        library, targets = library_of(seed)
+        known = settings_of(library, variant)
+        near = nearest(library, [str(i) for i in range(150)], targets, count=6).indices
+        penalty = np.full(5, relative_penalty * known["spread"])
+        answers = project_on_library(library, near, targets, penalty=penalty, **known)
+        for target, answer in zip(targets, answers, strict=True):
+            whole = project(library, target, relative_penalty=relative_penalty, centre=library.mean(axis=0), **known)
+            weights = np.zeros(150)
+            weights[answer.references] = answer.weights
+            np.testing.assert_allclose(weights, whole.weights, atol=1e-5)
+            assert answer.gap <= 1e-8
+
+
+def test_it_says_whether_retrieval_lost_anything():
+    library, targets = library_of(0)
+    known = settings_of(library, Variant.AFFINE)
+    penalty = np.full(5, 0.05 * known["spread"])
+    few = nearest(library, [str(i) for i in range(150)], targets, count=3).indices
+    every = np.tile(np.arange(150), (5, 1))
+    assert any(answer.lost for answer in project_on_library(library, few, targets, penalty=penalty, **known))
+    assert not any(answer.lost for answer in project_on_library(library, every, targets, penalty=penalty, **known))
+
+
+def test_the_most_correlated_references_are_those_of_a_full_sort():
+    library, targets = library_of(1)
+    found = most_correlated(library, targets, count=4)
+    wanted = np.argsort(-np.abs(targets @ library.T), axis=1)[:, :4]
+    np.testing.assert_array_equal(found, wanted)
+
+
+def test_refit_is_refused_because_it_has_no_optimum_over_a_library():
+    library, targets = library_of(1)
+    with pytest.raises(ValueError, match="refit"):
+        project_on_library(
+            library,
+            np.zeros((5, 1), dtype=int),
+            targets,
+            penalty=np.ones(5),
+            **settings_of(library, Variant.REFIT),
+        )
