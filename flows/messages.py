@@ -70,12 +70,16 @@ def targets_table(targets: list[Mapping[str, Any]]) -> Table:
     return table
 
 
+def _console() -> Console:
+    console = Console()
+    # A table that is cut off is of no use in a log: outside a terminal it takes the width it needs.
+    return console if console.is_terminal else Console(width=200)
+
+
 def print_report(report: Mapping[str, Any]) -> None:
     """The result of a run, for a terminal."""
-    console = Console()
+    console = _console()
     if report["targets"]:
-        # A table that is cut off is of no use in a log: outside a terminal it takes the width it needs.
-        console = console if console.is_terminal else Console(width=200)
         console.print(targets_table(report["targets"]))
     console.print(
         f"{report['prototypes_computed']} prototypes computed, {report['compositions_solved']} compositions solved, "
@@ -91,7 +95,7 @@ def print_report(report: Mapping[str, Any]) -> None:
 
 def print_explanation(explanation: Mapping[str, Any]) -> None:
     """One target's composition, in words and tables."""
-    console = Console()
+    console = _console()
     console.print(
         f"[bold]{explanation['target']}[/bold] is written as a combination of {len(explanation['support'])} of its "
         f"{len(explanation['neighbourhood'])} neighbours."
@@ -101,8 +105,8 @@ def print_explanation(explanation: Mapping[str, Any]) -> None:
         f"No better solution gains more than {explanation['duality_gap']:.1e} of the scale (duality gap)."
     )
     methods = list(explanation["baselines"])
-    table = Table()
-    for name in ("reference", "distance", "weight", *(f"{method} weight" for method in methods)):
+    table = Table(title="Weights", title_justify="left")
+    for name in ("reference", "distance", "weight", *methods):
         table.add_column(name.replace("_", " "), justify="left" if name == "reference" else "right")
     for near in explanation["neighbourhood"]:
         others = [f"{explanation['baselines'][method].get(near['reference'], 0.0):+.3f}" for method in methods]

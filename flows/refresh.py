@@ -100,7 +100,7 @@ def _shards(jobs: Sequence[Job], size: int) -> Iterator[tuple[Job, ...]]:
         yield shard
 
 
-@task(name="extract shard", cache_policy=NO_CACHE, retries=1)
+@task(name="extract shard", cache_policy=NO_CACHE)
 def extract(run: Run, work: ShardWork) -> tuple[int, tuple[Failure, ...]]:
     """Compute a shard's prototypes on a worker, which writes them to one Parquet part."""
     report = run.workers.run(extract_on_worker, work)
@@ -117,7 +117,8 @@ def _extract_missing(
     shards = list(_shards(list(missing.values()), size))
     machine = Machine("auto", run.workers.threads, how.token_budget, how.window_rows)
     work = [ShardWork(shard, recipe, machine, run.workspace.prototypes) for shard in shards]
-    running = [extract.submit(run, one) for one in work]
+    tried = extract.with_options(retries=run.settings.cluster.attempts - 1)
+    running = [tried.submit(run, one) for one in work]
     computed, failures = 0, list[Failure]()
     with run.stages.stage("prototypes", len(missing)) as advance:
         for shard, future in zip(shards, running, strict=True):

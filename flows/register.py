@@ -10,6 +10,7 @@ from prefect.cache_policies import NO_CACHE
 
 from flows.building import Built
 from flows.compose import Composed
+from flows.messages import METHODS
 from flows.refresh import Library
 from flows.report import INCUMBENT, Report, failure_of, failures_json, target_json
 from flows.run import Run
@@ -89,7 +90,8 @@ def _log_pictures(registry: Registry, run_id: str, built: Built, *, level: float
         return
     for metric, first in built.scores.scores["chosen"].items():
         scores = {method: by[metric] for method, by in built.scores.scores.items()}
-        bars = [Bar(method, one.value, one.low, one.high) for method, one in scores.items()]
+        shown = [method for method in (*METHODS, INCUMBENT) if method in scores]
+        bars = [Bar(method, scores[method].value, scores[method].low, scores[method].high) for method in shown]
         chart = methods_chart(
             composition.target, bars, metric=metric, direction=first.direction, n=first.n, level=level
         )
@@ -161,8 +163,6 @@ def register_all(run: Run, composed: Composed, *, parent: str) -> tuple[Mapping[
 
 
 def _summary(report: Report) -> str:
-    from flows.messages import METHODS
-
     methods = [m for m in METHODS if any(m in one["scores"] for one in report["targets"])]
     lines = ["| target | support | coverage | " + " | ".join(methods) + " | version |"]
     lines.append("| --- " * (len(methods) + 4) + "|")
@@ -195,7 +195,9 @@ def register_run(run: Run, library: Library, composed: Composed, *, run_id: str,
 
     registry = run.registry()
     tags = {"snapshot": library.snapshot.digest, "prefect_flow_run": run_id}
-    parent = registry.start_run(f"nightly {time.strftime('%Y-%m-%d %H:%M:%S')}", tags=tags)
+    seconds = time.monotonic() - started
+    name = time.strftime("%m-%d %H:%M:%S night")
+    parent = registry.start_run(name, tags=tags, start_ms=_now_ms() - int(1000 * seconds))
     registered, failures = register_all(run, composed, parent=parent)
     failures = library.failures + composed.failures + failures
     report: Report = {

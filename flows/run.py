@@ -38,7 +38,10 @@ class Run:
         """A local directory with the adapter of the target's champion, where it has one."""
         registry = self.registry()
         champion = registry.by_alias(self.project.model_name(target), "champion")
-        return registry.download(champion, self.workspace.root / "champions") if champion else None
+        if champion is None:
+            return None
+        # A directory of its own: targets are evaluated side by side.
+        return registry.download(champion, self.workspace.champion(target, champion.version))
 
     @property
     def settings(self) -> ProjectSettings:

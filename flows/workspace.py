@@ -45,6 +45,10 @@ class Workspace:
         """Directory of a blended adapter."""
         return self.root / "adapters" / target / digest
 
+    def champion(self, target: str, version: str) -> Path:
+        """Where a champion's adapter is fetched to, to be scored beside its challenger."""
+        return self.root / "champions" / target / version
+
     def evaluation(self, target: str, digest: str) -> Path:
         """Directory of a target's scores and picture."""
         return self.root / "evaluations" / target / digest

@@ -55,10 +55,12 @@ class Registry:
         artifacts.mkdir(parents=True, exist_ok=True)
         return str(self._client.create_experiment(name, artifact_location=artifacts.resolve().as_uri()))
 
-    def start_run(self, name: str, *, tags: Mapping[str, str], parent: str | None = None) -> str:
-        """Open a run, below `parent` where one is given; returns its id."""
+    def start_run(
+        self, name: str, *, tags: Mapping[str, str], parent: str | None = None, start_ms: int | None = None
+    ) -> str:
+        """Open a run, below `parent` where one is given, begun at `start_ms` where that was earlier; returns its id."""
         lineage = {MLFLOW_PARENT_RUN_ID: parent} if parent else {}
-        run = self._client.create_run(self._experiment, run_name=name, tags={**tags, **lineage})
+        run = self._client.create_run(self._experiment, start_ms, {**tags, **lineage}, name)
         return str(run.info.run_id)
 
     def log(self, run_id: str, *, metrics: Mapping[str, float], params: Mapping[str, str], now_ms: int) -> None:
@@ -149,5 +151,6 @@ class Registry:
         return Version(found.name, version, found.run_id, dict(found.tags), own)
 
     def download(self, version: Version, directory: Path) -> Path:
-        """A local copy of a version's adapter directory, below `directory` where it is not local already."""
+        """A local copy of a version's adapter directory, below `directory`."""
+        directory.mkdir(parents=True, exist_ok=True)
         return Path(self._client.download_artifacts(version.run_id, "adapter", str(directory)))

@@ -180,3 +180,18 @@ def test_composing_one_target_leaves_the_others_alone(slept: Path):
     assert [one["target"] for one in report["targets"]] == ["ramp_scale"]
     assert report["compositions_solved"] == 1
     assert report["versions_registered"] == 0
+
+
+def test_the_champion_is_scored_again_beside_its_challenger_with_the_same_result(slept: Path, night: Night):
+    # Another seed of the bootstrap asks for a new evaluation of the same adapters.
+    edit_project(slept, lambda settings: settings.update(evaluation={"seed": 1}))
+    report = tesserae("nightly", slept, "--json").json
+    assert (report["compositions_solved"], report["versions_registered"]) == (0, 0)
+    first = {one["target"]: one["scores"]["chosen"] for one in night.report["targets"]}
+    seen = {}
+    for path in (slept / "workspace" / "evaluations").glob("*/*/scores.json"):
+        stored = json.loads(path.read_text())
+        if "champion" in stored["scores"]:
+            seen[stored["target"]] = {"accuracy": stored["scores"]["champion"]["accuracy"]["value"]}
+    champions = [one["target"] for one in night.report["targets"] if one["aliases"] == ["champion"]]
+    assert seen == {target: first[target] for target in champions}
