@@ -136,7 +136,8 @@ def _work(run: Run, library: Library, frame: Frame, target: Target, built: Built
 @task(name="blend and evaluate", cache_policy=NO_CACHE)
 def build_shard(run: Run, shard: Sequence[TargetWork], advance: Callable[[int], None]) -> tuple[Failure, ...]:
     """Blend and evaluate a shard of targets on the workers; each target fails alone."""
-    futures = [run.workers.client.submit(build_target, work, pure=False) for work in shard]
+    tries = run.settings.cluster.attempts
+    futures = [run.workers.client.submit(build_target, work, pure=False, retries=tries - 1) for work in shard]
     failures = []
     for work, future in zip(shard, futures, strict=True):
         error = future.exception()
@@ -153,8 +154,7 @@ def build_targets(run: Run, library: Library, frame: Frame, plans: Mapping[str, 
     size = run.settings.evaluation.shard_size
     with run.stages.stage("targets", len(work)) as advance:
         shards = [work[start : start + size] for start in range(0, len(work), size)]
-        tried = build_shard.with_options(retries=run.settings.cluster.attempts - 1)
-        running = [tried.submit(run, shard, advance) for shard in shards]
+        running = [build_shard.submit(run, shard, advance) for shard in shards]
         failures: list[Failure] = []
         for shard, future in zip(shards, running, strict=True):
             outcome = future.result(raise_on_failure=False)

@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from enum import StrEnum
 from pathlib import Path
@@ -37,20 +38,27 @@ class Domain(StrEnum):
 
 @contextlib.contextmanager
 def _exit_codes(as_json: bool) -> Iterator[None]:
-    """Errors to the exit codes of the contract; a message never shows a stack trace where the input is at fault."""
+    """Errors to the exit codes of the contract; no stack trace is shown where the input is at fault."""
     from flows.errors import WorkspaceBusy
 
     try:
         yield
+    except typer.Exit:
+        raise
     except InvalidInput as error:
         print_problems(error.problems, as_json=as_json)
         raise typer.Exit(INVALID) from error
-    except (WorkspaceBusy, RuntimeError, OSError) as error:
+    except (WorkspaceBusy, OSError) as error:
         typer.echo(f"could not run: {error}", err=True)
         raise typer.Exit(COULD_NOT_RUN) from error
     except KeyboardInterrupt as error:
         typer.echo("interrupted; finished work is kept, the next run goes on from there", err=True)
         raise typer.Exit(INTERRUPTED) from error
+    except Exception as error:
+        # Nobody's input: the trace is what a report of it needs.
+        traceback.print_exc()
+        typer.echo(f"could not run: {type(error).__name__}: {error}", err=True)
+        raise typer.Exit(COULD_NOT_RUN) from error
 
 
 def _interrupt(signum: int, frame: object) -> None:
