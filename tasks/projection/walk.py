@@ -42,7 +42,8 @@ class Step:
     """The live problems just before an event: lines (k, t) for weights and correlations, and where the event is.
 
     problems (t,): positions in the batch that was started; support (k, t) bool; signs (k, t); levels (t,): the event's
-    level, or the end of the path where `ended`; signed (t,): whether the problem is in its SIGNED phase.
+    level, or the end of the path where `ended`; signed (t,): whether the problem is in its SIGNED phase; settled (t,):
+    false halfway through an exchange, when the weights are no solution.
     """
 
     problems: Array
@@ -53,6 +54,7 @@ class Step:
     levels: Array
     ended: Array
     signed: Array
+    settled: Array
     active: ActiveSet
 
     def weights(self) -> Array:
@@ -84,8 +86,10 @@ def walk(
         event = _next_event(state, intercept, slope)
         turning = ~event.found & ~state.signed if phases is Phases.WEIGHTED_THEN_SIGNED else None
         ended = ~event.found if turning is None else ~event.found & ~turning
-        inside = state.signs != 0.0
-        yield Step(state.problems, inside, state.signs, intercept, slope, event.levels, ended, state.signed, active)
+        inside, settled = state.signs != 0.0, state.forced < 0
+        yield Step(
+            state.problems, inside, state.signs, intercept, slope, event.levels, ended, state.signed, settled, active
+        )
         left = ~ended
         alive = int(left.sum())
         if alive == 0:
