@@ -28,26 +28,30 @@ class LibraryModule:
     @cached_property
     def gram_a(self) -> Tensor:
         """A A^T (R, R), float64: in float32 near-copies would spoil the smallest directions."""
-        wide = self.a.double()
-        return wide @ wide.T
+        return _gram(self.a)
 
     @cached_property
     def gram_b(self) -> Tensor:
         """B^T B (R, R), float64."""
-        wide = self.b.double()
-        return wide @ wide.T
+        return _gram(self.b)
 
+    @cached_property
     def norms(self) -> dict[str, float]:
         """Frobenius norm of each adapter's delta."""
-        return {
-            name: float(
-                (self.gram_a[r.start : r.stop, r.start : r.stop] * self.gram_b[r.start : r.stop, r.start : r.stop])
-                .sum()
-                .clamp(min=0)
-                .sqrt()
-            )
-            for name, r in self.rows.items()
-        }
+        product = self.gram_a * self.gram_b
+        squares = [product[r.start : r.stop, r.start : r.stop].sum() for r in self.rows.values()]
+        return dict(zip(self.rows, torch.stack(squares).clamp(min=0).sqrt().tolist(), strict=True))
+
+
+_GRAM_CHUNK = 2048  # columns converted at once: the float64 copy stays in the cache
+
+
+def _gram(rows: Tensor) -> Tensor:
+    total = torch.zeros(len(rows), len(rows), dtype=torch.float64, device=rows.device)
+    for chunk in rows.split(_GRAM_CHUNK, dim=1):
+        wide = chunk.double()
+        total.addmm_(wide, wide.T)
+    return total
 
 
 def read_library_module(
@@ -70,10 +74,18 @@ def read_library_module(
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """The terms of one target in one module: rows of the library module and the weight of each row."""
+    """The terms of one target in one module: rows of the library module (None: all), and the weight of each row."""
 
-    rows: Tensor
+    rows: Tensor | None
     weights: Tensor
+
+    def of(self, stacked: Tensor) -> Tensor:
+        """The chosen rows of a stacked matrix; not copied where all are chosen."""
+        return stacked if self.rows is None else stacked[self.rows]
+
+    def block(self, gram: Tensor) -> Tensor:
+        """The chosen rows and columns of a Gram matrix."""
+        return gram if self.rows is None else gram[self.rows][:, self.rows]
 
 
 def choose(module: LibraryModule, weights: Mapping[str, float]) -> Chosen | None:
@@ -82,8 +94,9 @@ def choose(module: LibraryModule, weights: Mapping[str, float]) -> Chosen | None
     if not terms:
         return None
     device = module.a.device
+    every = len(terms) == len(module.rows)
     return Chosen(
-        rows=torch.cat([torch.arange(r.start, r.stop) for r, _ in terms]).to(device),
+        rows=None if every else torch.cat([torch.arange(r.start, r.stop) for r, _ in terms]).to(device),
         weights=torch.cat([torch.full((len(r),), w, dtype=torch.float64) for r, w in terms]).to(device),
     )
 
@@ -101,8 +114,8 @@ class Decomposed:
         """Best approximation of rank `rank` (fewer where the delta has less), float32, scale one."""
         if isinstance(self.how, Factors):
             return leading(self.how, rank)
-        a, b = self.module.a[self.chosen.rows], self.module.b[self.chosen.rows]
         left, right = self.how.left[:, :rank].float(), self.how.right[:rank].float()
+        a, b = self.chosen.of(self.module.a), self.chosen.of(self.module.b)
         return Factors(a=right @ a, b=(left.T @ b).T, scale=1.0)
 
 
@@ -111,16 +124,33 @@ def exact_factors(module: LibraryModule, chosen: Chosen) -> Factors:
 
     The weight sits on B alone, so that a sign is applied once (on both sides it would cancel, peft#2918).
     """
-    weighted = module.b[chosen.rows] * chosen.weights[:, None].to(module.b.dtype)
-    return Factors(a=module.a[chosen.rows], b=weighted.T, scale=1.0)
+    weighted = chosen.of(module.b) * chosen.weights[:, None].to(module.b.dtype)
+    return Factors(a=chosen.of(module.a), b=weighted.T, scale=1.0)
 
 
-def decompose(module: LibraryModule, chosen: Chosen) -> Decomposed:
-    """The spectrum of one target's delta: by Gram matrices, by QR in float64 where these are ill-conditioned."""
-    rows = chosen.rows
-    how = by_gram(module.gram_a[rows][:, rows], module.gram_b[rows][:, rows], chosen.weights)
+def decompose(module: LibraryModule, chosen: Sequence[Chosen]) -> list[Decomposed]:
+    """The spectrum of every target's delta: by Gram matrices, by QR in float64 where these are ill-conditioned.
+
+    Targets with equally many rows are factored in one batch.
+    """
+    batches: dict[int, list[Chosen]] = {}
+    for one in chosen:
+        batches.setdefault(len(one.weights), []).append(one)
+    found = {id(one): how for batch in batches.values() for one, how in zip(batch, _grams(module, batch), strict=True)}
+    return [_decomposed(module, one, found[id(one)]) for one in chosen]
+
+
+def _grams(module: LibraryModule, batch: Sequence[Chosen]) -> list[Truncation | None]:
+    return by_gram(
+        torch.stack([one.block(module.gram_a) for one in batch]),
+        torch.stack([one.block(module.gram_b) for one in batch]),
+        torch.stack([one.weights for one in batch]),
+    )
+
+
+def _decomposed(module: LibraryModule, chosen: Chosen, how: Truncation | None) -> Decomposed:
     if how is not None:
         return Decomposed(singular=how.singular, module=module, chosen=chosen, how=how)
-    stacked = Factors(a=module.a[rows].double(), b=(module.b[rows].double() * chosen.weights[:, None]).T, scale=1.0)
-    exact, singular = by_qr(stacked)
+    weighted = chosen.of(module.b).double() * chosen.weights[:, None]
+    exact, singular = by_qr(Factors(a=chosen.of(module.a).double(), b=weighted.T, scale=1.0))
     return Decomposed(singular=singular, module=module, chosen=chosen, how=exact)

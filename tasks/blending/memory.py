@@ -8,7 +8,7 @@ from tasks.blending.adapter import Adapter
 from tasks.blending.blend import Blend, assembled, with_whole_parameters
 from tasks.blending.compatibility import check_blendable, layouts, union
 from tasks.blending.library_module import read_library_module
-from tasks.blending.module_blend import blend_module
+from tasks.blending.module_blend import Blended, blend_module
 from tasks.blending.profiles import Profile, arrange
 from tasks.blending.recompression import Recompression
 from tasks.blending.report import summed
@@ -34,11 +34,11 @@ def blend_adapters(
     members = union(adapters, terms)
     shapes = layouts(members)
     given = {adapter.name: weight for weight, adapter in terms}
-    blended = {
-        module: found
-        for module, layout in shapes.items()
-        if (found := blend_module(read_library_module(members, module, layout, device=device), given, recompression))
-    }
+    blended: dict[str, Blended] = {}
+    for module, layout in shapes.items():
+        library = read_library_module(members, module, layout, device=device)
+        if (found := blend_module(library, [given], recompression)[0]) is not None:
+            blended[module] = found
     factors = {module: found[0] for module, found in blended.items()}
     ranks = {module: factors[module].rank if module in factors else 1 for module in shapes}
     parameters = blended_parameters(terms)

@@ -10,12 +10,12 @@ class ModuleReport:
     """One module of a blend.
 
     `norm` is the Frobenius norm of the untruncated delta; `lost_energy` the fraction of its square that truncation
-    dropped; `effective_rank` the exponential of the entropy of the normalised singular values, None where they were not
-    computed; `shares[adapter]` is |w_i| ||delta_i|| over the sum of these norms.
+    dropped; `effective_rank` the exponential of the entropy of the normalised singular values; both are None where an
+    exact blend was made without its spectrum. `shares[adapter]` is |w_i| ||delta_i|| over the sum of these norms.
     """
 
     rank: int
-    norm: float
+    norm: float | None
     lost_energy: float
     effective_rank: float | None
     shares: Mapping[str, float]
@@ -49,8 +49,9 @@ class BlendReport:
 
 def summed(rank: int, modules: Mapping[str, ModuleReport]) -> BlendReport:
     """The report of a whole blend: energies add over modules."""
-    total = sum(module.norm**2 for module in modules.values())
-    lost = sum(module.lost_energy * module.norm**2 for module in modules.values())
+    energies = [(module.lost_energy, module.norm**2) for module in modules.values() if module.norm is not None]
+    total = sum(energy for _, energy in energies)
+    lost = sum(share * energy for share, energy in energies)
     return BlendReport(rank=rank, lost_energy=lost / total if total else 0.0, modules=dict(modules))
 
 

@@ -1,14 +1,9 @@
-"""A streaming safetensors writer: the header first, then each tensor at its place, so that none has to be kept.
-
-Writing runs on one background thread with a bounded queue: the next module is computed while the last one goes to disk.
-"""
+"""A streaming safetensors writer: the header first, then each tensor at its place, so that none has to be kept."""
 
 import json
 import math
 import os
-from collections import deque
 from collections.abc import Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 
@@ -17,7 +12,6 @@ import torch
 from tasks.blending.safetensors_file import DTYPES
 
 _NAMES = {dtype: name for name, dtype in DTYPES.items()}
-_PENDING = 4  # tensors waiting for the disk: two modules
 
 
 def header_bytes(shapes: Mapping[str, tuple[int, ...]], dtype: torch.dtype, metadata: Mapping[str, str]) -> bytes:
@@ -34,7 +28,7 @@ def header_bytes(shapes: Mapping[str, tuple[int, ...]], dtype: torch.dtype, meta
 
 
 class SafetensorsWriter:
-    """Write tensors of declared shapes, in any order, each once. Use as a context; leaving it checks completeness."""
+    """Write tensors of declared shapes, in any order and from any thread, each once. Leaving checks completeness."""
 
     def __init__(
         self, path: Path, shapes: Mapping[str, tuple[int, ...]], *, dtype: torch.dtype, metadata: Mapping[str, str]
@@ -47,19 +41,15 @@ class SafetensorsWriter:
             start += math.prod(shape) * dtype.itemsize
         self._dtype = dtype
         self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
-        self._thread = ThreadPoolExecutor(max_workers=1)
-        self._pending: deque[Future[None]] = deque()
-        os.pwrite(self._descriptor, header, 0)
+        _write_all(self._descriptor, torch.frombuffer(bytearray(header), dtype=torch.uint8), 0)
 
     def write(self, name: str, tensor: torch.Tensor) -> None:
-        """Round to the file's dtype and hand over to the disk. The tensor must not be changed afterwards."""
+        """Round to the file's dtype and write at the tensor's place."""
         start, shape = self._places.pop(name)
         if tuple(tensor.shape) != shape:
             raise ValueError(f"{name} has shape {tuple(tensor.shape)} and was declared as {shape}")
         data = tensor.detach().to("cpu", self._dtype).contiguous().reshape(-1).view(torch.uint8)
-        while len(self._pending) >= _PENDING:
-            self._pending.popleft().result()
-        self._pending.append(self._thread.submit(_write_all, self._descriptor, data, start))
+        _write_all(self._descriptor, data, start)
 
     def __enter__(self) -> "SafetensorsWriter":
         return self
@@ -67,13 +57,9 @@ class SafetensorsWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._thread.shutdown(wait=True)
         os.close(self._descriptor)
-        if error is None:
-            for future in self._pending:
-                future.result()
-            if self._places:
-                raise ValueError(f"never written: {', '.join(self._places)}")
+        if error is None and self._places:
+            raise ValueError(f"never written: {', '.join(self._places)}")
 
 
 def _write_all(descriptor: int, data: torch.Tensor, start: int) -> None:

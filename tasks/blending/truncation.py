@@ -36,31 +36,35 @@ class Truncation:
     singular: Tensor
 
 
-def by_gram(gram_a: Tensor, gram_b: Tensor, coefficients: Tensor) -> Truncation | None:
-    """Truncation of B diag(c) A from A A^T and B^T B (R, R), float64, and c (R,); None where it would be inaccurate."""
+def by_gram(gram_a: Tensor, gram_b: Tensor, coefficients: Tensor) -> list[Truncation | None]:
+    """Truncations of B diag(c) A for T targets from A A^T and B^T B (T, R, R) and c (T, R), float64.
+
+    One batch of small factorisations, which is what a GPU wants. None where a target's result would be inaccurate.
+    """
     factor, failed = torch.linalg.cholesky_ex(gram_a)
-    pivots = factor.diagonal() ** 2
-    if int(failed) or float(pivots.min()) < _PIVOT_FLOOR * float(pivots.max()):
-        return None
-    weighted = coefficients[:, None] * gram_b * coefficients
-    if float((weighted * gram_a).sum()) < _CANCELLATION_FLOOR * float((weighted.diagonal() * gram_a.diagonal()).sum()):
-        return None
-    squares, vectors = torch.linalg.eigh(factor.T @ weighted @ factor)
-    squares, vectors = squares.flip(0).clamp(min=0), vectors.flip(1)
-    singular = squares.sqrt()
+    pivots = factor.diagonal(dim1=-2, dim2=-1) ** 2
+    weighted = coefficients[:, :, None] * gram_b * coefficients[:, None, :]
+    energy = (weighted * gram_a).sum((-2, -1))
+    own = (weighted.diagonal(dim1=-2, dim2=-1) * gram_a.diagonal(dim1=-2, dim2=-1)).sum(-1)
+    stable = (failed == 0) & (pivots.amin(-1) >= _PIVOT_FLOOR * pivots.amax(-1)) & (energy >= _CANCELLATION_FLOOR * own)
+    if not bool(stable.any()):
+        return [None] * len(stable)
+    # An unstable target's factor may hold anything; zeros keep the batch's eigensolver from failing on it.
+    factor = torch.where(stable[:, None, None], factor, 0.0)
+    squares, vectors = torch.linalg.eigh(factor.mT @ weighted @ factor)
+    singular = squares.flip(-1).clamp(min=0).sqrt()
     # L^-T v = C (B^T B) C L v / sigma^2: no triangular solve, and an error of at most |A| |B| in float units.
-    root = factor @ vectors
-    balance = _safe_reciprocal(singular.sqrt())
-    return Truncation(
-        left=coefficients[:, None] * root * balance,
-        right=(weighted @ root * balance**3).T,
-        singular=singular,
-    )
+    root = factor @ vectors.flip(-1)
+    balance = _safe_reciprocal(singular.sqrt())[:, None, :]
+    left = coefficients[:, :, None] * root * balance
+    right = (weighted @ root * balance**3).mT
+    found = zip(stable.tolist(), left, right, singular, strict=True)
+    return [Truncation(left=b, right=a, singular=s) if usable else None for usable, b, a, s in found]
 
 
 def _safe_reciprocal(values: Tensor) -> Tensor:
     # Directions without energy get factor zero, not infinity.
-    alive = values > values.max() * 1e-8
+    alive = values > values.amax(-1, keepdim=True) * 1e-8
     return torch.where(alive, 1 / torch.where(alive, values, 1), 0)
 
 

@@ -1,5 +1,6 @@
 """Streaming writes what blending in memory gives, for many targets at once, atomically and in little memory."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -34,9 +35,14 @@ def directories(tmp_path_factory) -> dict[str, Path]:
 
 def streamed(directories, root: Path, recompression, profile, dtype=torch.float32):
     adapters = {name: read_adapter(path, name=name) for name, path in directories.items()}
-    jobs = [Job(weights=w, directory=root / str(i), metadata={"recipe": str(i)}) for i, w in enumerate(WEIGHTS)]
+    jobs = [
+        Job(weights=w, directory=root / str(i), metadata={"recipe": str(i)}, recipe={"n": i})
+        for i, w in enumerate(WEIGHTS)
+    ]
     output = Output(profile=profile, dtype=dtype, base_model_name="base", revision=None)
-    reports = stream_blends([check_job(adapters, job) for job in jobs], recompression, output, device=CPU)
+    reports = stream_blends(
+        [check_job(adapters, job) for job in jobs], recompression, output, spectra=True, threads=2, device=CPU
+    )
     return [job.directory for job in jobs], reports, adapters
 
 
@@ -63,6 +69,8 @@ def test_a_streamed_batch_equals_blending_each_target_in_memory(directories, tmp
         total = sum(float(delta.norm()) ** 2 for delta in wanted.values())
         lost = sum(float((deltas[name] - delta).norm()) ** 2 for name, delta in wanted.items()) / total
         assert lost == pytest.approx(report.lost_energy, rel=1e-4, abs=1e-10)
+        recipe = json.loads((directory / "recipe.json").read_text())
+        assert recipe["blend"] == report.to_json()
         if isinstance(recompression, ToEnergy):
             assert report.lost_energy <= 0.1 + 1e-9
 
@@ -78,14 +86,14 @@ def test_the_file_carries_its_recipe_and_loads_in_bfloat16_within_its_rounding(d
 
 def test_a_failure_in_the_middle_leaves_no_directory(directories, tmp_path):
     adapters = {name: read_adapter(path, name=name) for name, path in directories.items()}
-    target = check_job(adapters, Job(weights=WEIGHTS[0], directory=tmp_path / "out" / "x", metadata={}))
+    target = check_job(adapters, Job(weights=WEIGHTS[0], directory=tmp_path / "out" / "x", metadata={}, recipe={}))
     broken = adapters["2"].modules["layers.2.v_proj"].a
     damaged = broken.path.read_bytes()
     broken.path.write_bytes(damaged[: broken.start])
     output = Output(profile=Compact(), dtype=torch.float32, base_model_name="base", revision=None)
     try:
         with pytest.raises(InvalidInput, match="the file ends before its tensors do"):
-            stream_blends([target], Exact(), output, device=CPU)
+            stream_blends([target], Exact(), output, spectra=False, threads=1, device=CPU)
     finally:
         broken.path.write_bytes(damaged)
     assert list((tmp_path / "out").iterdir()) == []

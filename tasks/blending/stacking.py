@@ -1,0 +1,37 @@
+"""The exact blend of one module without its spectrum: as fast as the disk, for files of any size."""
+
+from collections.abc import Sequence
+
+import torch
+
+from tasks.blending.adapter import Module
+from tasks.blending.report import ModuleReport, norm_shares
+
+Tensor = torch.Tensor
+Term = tuple[str, float, Module]
+
+
+def stack_module(terms: Sequence[Term], dtype: torch.dtype) -> tuple[Tensor, Tensor, ModuleReport]:
+    """Stored factors A (R, ...) and B (out, R, ...) of the weighted sum, in `dtype`, and each adapter's share.
+
+    A is copied bit for bit where the files have `dtype` already; B is multiplied in float32 and rounded once.
+    """
+    layout = terms[0][2].layout
+    rank = sum(module.rank for _, _, module in terms)
+    a = torch.empty(rank, *layout.a_tail, dtype=dtype)
+    b = torch.empty(layout.out, rank, dtype=dtype)
+    norms, start = {}, 0
+    for name, weight, module in terms:
+        rows = slice(start, start + module.rank)
+        own_a, own_b = module.a.read(), module.b.read().reshape(layout.out, module.rank)
+        a[rows] = own_a
+        wide = own_b.float()
+        b[:, rows] = wide * (weight * module.scale)
+        norms[name] = abs(weight * module.scale) * _norm(own_a.reshape(module.rank, -1).float(), wide)
+        start += module.rank
+    report = ModuleReport(rank=rank, norm=None, lost_energy=0.0, effective_rank=None, shares=norm_shares(norms))
+    return a, b.reshape(layout.out, rank, *layout.b_tail), report
+
+
+def _norm(a: Tensor, b: Tensor) -> float:
+    return float(((a @ a.T) * (b.T @ b)).sum().clamp(min=0).sqrt())
