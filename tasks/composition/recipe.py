@@ -1,7 +1,8 @@
 """The recipe: everything needed to rebuild a composed adapter bit for bit, as JSON beside the adapter."""
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -53,13 +54,15 @@ class Recipe:
         }
 
 
-def recipe_from_json(value: Mapping[str, Any]) -> Recipe:
-    """The inverse of `Recipe.as_json`."""
+def read_recipe(adapter: Path) -> Recipe:
+    """The recipe beside a composed adapter."""
+    value = json.loads((adapter / RECIPE_NAME).read_text(encoding="utf-8"))
     ingredients = tuple(
         Ingredient(item["reference"], Path(item["adapter"]), item["digest"], item["weight"])
         for item in value["ingredients"]
     )
-    return Recipe(**{**value, "ingredients": ingredients})
+    own = {field.name: value[field.name] for field in fields(Recipe)}
+    return Recipe(**{**own, "ingredients": ingredients})
 
 
 def recipe_of(
