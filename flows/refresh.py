@@ -113,7 +113,7 @@ def _extract_missing(
     missing = {job.digest: job for job in jobs if job.digest not in known}
     how = run.settings.prototypes
     # Never fewer shards than workers, or some stand idle.
-    size = min(how.shard_size, math.ceil(len(missing) / run.workers.count)) or 1
+    size = max(1, min(how.shard_size, math.ceil(len(missing) / run.workers.count)))
     shards = list(_shards(list(missing.values()), size))
     machine = Machine("auto", run.workers.threads, how.token_budget, how.window_rows)
     work = [ShardWork(shard, recipe, machine, run.workspace.prototypes) for shard in shards]

@@ -1,0 +1,103 @@
+"""Every kind of cluster: real processes where this machine has them, the real job script or manifest elsewhere."""
+
+import os
+
+import pytest
+import yaml
+from pydantic import TypeAdapter
+
+from flows.cluster import Workers
+from flows.cluster_kinds import kubernetes_options, open_cluster, slurm_options, threads_per_worker, worker_count
+from flows.settings import AnyCluster, ClusterSettings
+from tasks.files import InvalidInput
+
+
+def settings(**values: object) -> AnyCluster:
+    return TypeAdapter(ClusterSettings).validate_python(values)
+
+
+def where_am_i() -> int:
+    return os.getpid()
+
+
+@pytest.mark.services
+def test_local_workers_are_processes_of_their_own_and_end_with_the_run():
+    import psutil
+
+    with Workers(settings(kind="local", workers=2)) as workers:
+        worker = workers.run(where_am_i)
+        assert worker != os.getpid()
+        assert len(workers.client.scheduler_info()["workers"]) == 2
+    assert not psutil.pid_exists(worker)
+
+
+def test_no_worker_starts_before_there_is_work():
+    import psutil
+
+    before = len(psutil.Process().children())
+    with Workers(settings(kind="local")) as workers:
+        assert workers.count >= 2
+        assert len(psutil.Process().children()) == before
+
+
+@pytest.mark.services
+def test_an_existing_scheduler_s_workers_are_used_and_left_running():
+    from distributed import LocalCluster
+
+    with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0") as theirs:
+        with Workers(settings(kind="address", address=theirs.scheduler_address)) as workers:
+            worker = workers.run(where_am_i)
+        with Workers(settings(kind="address", address=theirs.scheduler_address)) as workers:
+            assert workers.run(where_am_i) == worker
+
+
+def test_a_slurm_job_asks_for_what_the_project_file_says():
+    from dask_jobqueue import SLURMCluster
+
+    how = settings(kind="slurm", workers=3, queue="gpu", account="team", gpus=2, prologue=("module load cuda",))
+    with SLURMCluster(n_workers=0, **slurm_options(how)) as cluster:
+        script = cluster.job_script()
+    for line in ("-p gpu", "-A team", "--cpus-per-task=8", "--mem=30G", "-t 04:00:00", "--gres=gpu:2"):
+        assert f"#SBATCH {line}" in script
+    assert "module load cuda" in script
+    assert "--nthreads 1" in script
+    assert (worker_count(how), threads_per_worker(how)) == (3, 8)
+
+
+def test_kubernetes_pods_ask_for_what_the_project_file_says():
+    from dask_kubernetes.operator import make_cluster_spec
+
+    how = settings(kind="kubernetes", workers=3, image="example.org/tesserae:1")
+    manifest = yaml.safe_load(yaml.safe_dump(make_cluster_spec(name="tesserae", **kubernetes_options(how))))
+    worker = manifest["spec"]["worker"]
+    (container,) = worker["spec"]["containers"]
+    assert worker["replicas"] == 3
+    assert container["image"] == "example.org/tesserae:1"
+    assert container["resources"]["limits"] == {"cpu": "4", "memory": "16Gi", "nvidia.com/gpu": "1"}
+    assert "--nthreads" in container["args"]
+    assert threads_per_worker(how) == 4
+
+
+def test_a_kind_whose_package_is_missing_says_what_to_install(monkeypatch: pytest.MonkeyPatch):
+    import sys
+
+    for kind, module, extra in (
+        ("cuda", "dask_cuda", "gpu"),
+        ("slurm", "dask_jobqueue", "slurm"),
+        ("kubernetes", "dask_kubernetes.operator", "kubernetes"),
+    ):
+        monkeypatch.setitem(sys.modules, module, None)
+        more = {"slurm": {"workers": 1}, "kubernetes": {"workers": 1, "image": "i"}}.get(kind, {})
+        with pytest.raises(InvalidInput, match=rf"tesserae\[{extra}\]"):
+            open_cluster(settings(kind=kind, **more))
+
+
+def test_an_address_where_nobody_answers_is_named(monkeypatch: pytest.MonkeyPatch):
+    import dask
+
+    with (
+        dask.config.set({"distributed.comm.timeouts.connect": "1s"}),
+        pytest.raises(InvalidInput, match="no Dask scheduler answers"),
+        open_cluster(settings(kind="address", address="tcp://127.0.0.1:9")),
+    ):
+        pass
