@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from peft import PeftConfig, PeftModel, get_peft_model, set_peft_model_state_dict
 
-from tasks.blending.blend import Blend
+from tasks.blending.blend import Blend, module_factors
 
 
 @contextmanager
@@ -43,8 +43,10 @@ def kept(base: torch.nn.Module) -> Iterator[None]:
 
 
 def _wrapped(base: torch.nn.Module, blend: Blend) -> PeftModel:
-    config = PeftConfig.from_peft_type(**dict(blend.config))
+    config: Any = PeftConfig.from_peft_type(**dict(blend.config))
     config.base_model_name_or_path = getattr(base, "name_or_path", None)  # else PEFT warns that it puts it there itself
+    # Whole names: the config's short ones, which servers want, may also fit modules that the blend does not adapt.
+    config.target_modules = set(module_factors(blend))
     # Factors start on the meta device: filling them at random, only to overwrite them, costs more than loading.
     model = get_peft_model(base, config, low_cpu_mem_usage=True)
     device = next(base.parameters()).device

@@ -8,6 +8,7 @@ from torch.nn import functional
 from transformers import ViTConfig, ViTForImageClassification
 
 from tasks.examples.digits.conditions import SIDE
+from tasks.examples.digits.data import Digits
 
 CLASSES = 10
 RANK = 4
@@ -40,31 +41,15 @@ def adapter_settings() -> LoraConfig:
     )
 
 
-def fit(
+def batch_loss(
     model: torch.nn.Module,
-    images: torch.Tensor,
-    labels: torch.Tensor,
+    digits: Digits,
     *,
     view: Callable[[torch.Tensor], torch.Tensor],
-    steps: int,
     batch: int,
-    learning_rate: float,
     generator: torch.Generator,
-) -> None:
-    """Train every parameter that asks for a gradient with cross-entropy; AdamW under a one-cycle rate.
-
-    images (n, 1, side, side) in 0..1; `view` makes model input of a batch of them, anew at each step.
-    """
-    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimiser = torch.optim.AdamW(trainable, lr=learning_rate)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=learning_rate, total_steps=steps)
-    model.train()
-    for _ in range(steps):
-        rows = torch.randint(len(images), (batch,), generator=generator)
-        logits = model(pixel_values=view(images[rows])).logits
-        optimiser.zero_grad()
-        functional.cross_entropy(logits, labels[rows]).backward()
-        torch.nn.utils.clip_grad_norm_(trainable, 1.0)
-        optimiser.step()
-        schedule.step()
-    model.eval()
+) -> torch.Tensor:
+    """Cross-entropy of a random batch; `view` makes model input of its images, anew each time."""
+    rows = torch.randint(len(digits.labels), (batch,), generator=generator)
+    logits = model(pixel_values=view(digits.images[rows])).logits
+    return functional.cross_entropy(logits, digits.labels[rows])

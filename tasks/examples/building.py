@@ -1,0 +1,96 @@
+"""What the examples share: a base, then one member after another in worker processes, then project.yaml."""
+
+import multiprocessing
+import os
+from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from transformers.utils import logging as transformers_logging
+
+from tasks.examples.project import new_project
+
+Progress = Callable[[str, int, int], None]  # stage, steps done, steps in all
+BASE_NAME = "base"  # the directory beside project.yaml; a relative name, so that the project can be moved
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A reference or a target of an example: its folder below the project, and the seed of all it draws."""
+
+    name: str
+    folder: str
+    seed: int
+
+    def within(self, project: Path) -> Path:
+        """Its folder."""
+        return project / self.folder
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """An example: how its base and each member are made (functions that worker processes can import), and who is in it.
+
+    `settings` is project.yaml besides base_model, library and targets.
+    """
+
+    make_base: Callable[[Path, int], None]
+    make_member: Callable[[Path, Member, int], None]
+    references: tuple[str, ...]
+    targets: tuple[str, ...]
+    settings: Mapping[str, Any]
+
+
+def build_project(directory: Path, plan: Plan, *, seed: int, progress: Progress) -> None:
+    """Write a complete, runnable project; two builds with one seed are equal byte for byte.
+
+    Raises `InvalidInput` if the directory exists and is not empty. It appears at once, when everything is in it.
+    """
+    references, targets = _members(plan, seed)
+    everyone = [*references, *targets]
+    with new_project(directory) as project:
+        # spawn: a forked child would inherit torch's thread pool in an undefined state
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(os.cpu_count(), mp_context=context) as pool:
+            pool.submit(plan.make_base, project, seed).result()
+            progress("base model", 1, 1)
+            jobs = [pool.submit(plan.make_member, project, member, seed) for member in everyone]
+            for done, job in enumerate(as_completed(jobs), start=1):
+                job.result()
+                progress("adapters", done, len(everyone))
+        settings = {
+            "base_model": BASE_NAME,
+            "library": [_entry(project, member) for member in references],
+            "targets": [_entry(project, member) for member in targets],  # their adapter is the ceiling, never blended
+            **plan.settings,
+        }
+        (project / "project.yaml").write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
+
+
+def settle(seed: int) -> None:
+    """Make this worker process repeatable and quiet."""
+    torch.set_num_threads(1)  # one thread: the sums, and so the files, are the same on every machine size
+    torch.manual_seed(seed)
+    transformers_logging.disable_progress_bar()
+
+
+def _members(plan: Plan, seed: int) -> tuple[list[Member], list[Member]]:
+    folders = [(name, f"library/{name}") for name in plan.references] + [
+        (name, f"targets/{name}") for name in plan.targets
+    ]
+    members = [Member(name, folder, 1000 * (seed + 1) + index) for index, (name, folder) in enumerate(folders)]
+    return members[: len(plan.references)], members[len(plan.references) :]
+
+
+def _entry(project: Path, member: Member) -> dict[str, str]:
+    entry = {
+        "name": member.name,
+        "adapter": f"{member.folder}/adapter",
+        "samples": f"{member.folder}/samples.parquet",
+        "evaluation": f"{member.folder}/evaluation.parquet",
+    }
+    return {key: value for key, value in entry.items() if key == "name" or (project / value).exists()}

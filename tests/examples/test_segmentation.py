@@ -1,0 +1,88 @@
+"""The segmentation example: strokes on pages under uneven light, found by a small real SAM."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+import yaml
+from PIL import Image
+from transformers import AutoImageProcessor, SamModel
+
+from tasks.blending.peft_files import read_adapter
+from tasks.examples.digits.data import read_digits
+from tasks.examples.segmentation import members
+from tasks.examples.segmentation.build import build
+from tasks.examples.segmentation.model import image_processor
+from tasks.examples.segmentation.pages import EDGE, INSIDE, LIBRARY, SIDE, Light, masks, pages, seen
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("example") / "segmentation"
+    build(directory, seed=0, progress=lambda *_: None, effort=members.Effort(base=3, adapter=2))
+    return directory
+
+
+def ink(count: int) -> torch.Tensor:
+    return pages(read_digits(0)[0], count, generator=torch.Generator().manual_seed(0))
+
+
+def test_the_targets_lie_inside_of_the_library_or_beyond_it_and_never_in_it():
+    ramps, stripes = [light.ramp for light in LIBRARY], [light.stripe for light in LIBRARY]
+    assert not set(LIBRARY) & {*INSIDE, *EDGE}
+    for light in INSIDE:
+        assert min(ramps) <= light.ramp <= max(ramps)
+        assert min(stripes) <= light.stripe <= max(stripes)
+    for light in EDGE:
+        assert abs(light.ramp) > max(ramps) or light.stripe > max(stripes)
+
+
+def test_no_light_leaves_the_files_grey_range():
+    for light in (*LIBRARY, *INSIDE, *EDGE):
+        grey = seen(ink(20), light, generator=torch.Generator().manual_seed(0))
+        assert float(((grey == 0) | (grey == 1)).float().mean()) < 0.002
+
+
+def test_the_mask_is_the_ink_whatever_the_light():
+    page = ink(5)
+    assert 0.05 < float(masks(page).float().mean()) < 0.4
+    dark = seen(page, Light(0.0, 0.0), generator=torch.Generator().manual_seed(0))
+    assert float(dark[masks(page)].mean()) > float(dark[~masks(page)].mean()) + 0.1
+
+
+def test_training_shows_the_model_what_its_processor_makes_of_the_file():
+    grey = seen(ink(1), LIBRARY[0], generator=torch.Generator().manual_seed(0))
+    page = Image.fromarray((grey[0].numpy() * 255).round().astype(np.uint8)).convert("RGB")
+    processed = image_processor()(images=[page], return_tensors="pt")["pixel_values"]
+    step = 1 / 255 / 0.1  # one grey level of the file, in model input
+    torch.testing.assert_close(processed, members.model_input(grey), atol=step, rtol=0)
+
+
+def test_the_project_is_complete_and_its_files_are_read_by_the_real_classes(project: Path):
+    settings = yaml.safe_load((project / "project.yaml").read_text())
+    assert settings["family"] == "segmentation"
+    assert len(settings["library"]) == len(LIBRARY)
+    assert len(settings["targets"]) == len(INSIDE) + len(EDGE)
+    SamModel.from_pretrained(project / "base")
+    AutoImageProcessor.from_pretrained(project / "base")
+    for entry in [*settings["library"], *settings["targets"]]:
+        assert read_adapter(project / entry["adapter"]).modules
+        assert pq.read_schema(project / entry["samples"]).names == ["image"]
+        table = pq.read_table(project / entry["evaluation"])
+        assert table.column_names == ["image", "mask"]
+        assert Image.open(io.BytesIO(table["mask"][0].as_py())).size == (SIDE, SIDE)
+
+
+def test_a_member_made_again_has_the_same_bytes(project: Path, tmp_path: Path):
+    from tasks.examples.building import Member
+    from tasks.files import digest_tree
+
+    (tmp_path / "base").symlink_to(project / "base")
+    name = LIBRARY[1].name
+    threads = torch.get_num_threads()
+    members.make_member(tmp_path, Member(name, f"library/{name}", 1001), 0, 2)
+    torch.set_num_threads(threads)
+    assert digest_tree(tmp_path / "library" / name) == digest_tree(project / "library" / name)
