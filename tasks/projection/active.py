@@ -65,17 +65,17 @@ class Pivot:
 class ActiveSet:
     """Supports, inverses and right-hand sides of t problems with k atoms; changed in place by `apply`.
 
-    gram (t, k, k) is symmetric positive semidefinite, float64, and only read; `shift` is added to its every entry (0
-    for none); rows (m, k, t) are the right-hand sides, taken over.
+    gram (n, k, k) is symmetric positive semidefinite, float64, and only read; `problems` (t,) are the ones of it that
+    are solved here; G is gram * rate + shift with one rate (n,) a problem; rows (m, k, t) are the right-hand sides,
+    taken over.
     """
 
-    __slots__ = ("_atoms", "_gram", "_inverse", "_panel", "_problems", "_shift", "_slots", "_used", "rows")
+    __slots__ = ("_atoms", "_gram", "_inverse", "_panel", "_problems", "_rate", "_shift", "_slots", "_used", "rows")
 
-    def __init__(self, gram: Array, shift: float, rows: Array) -> None:
+    def __init__(self, gram: Array, problems: Array, rate: Array, shift: float, rows: Array) -> None:
         xp = namespace(gram)
         k = gram.shape[1]
-        self._gram, self._shift, self.rows = gram, shift, rows
-        self._problems = positions(gram.shape[0], gram)
+        self._gram, self._problems, self._rate, self._shift, self.rows = gram, problems, rate, shift, rows
         self._slots = xp.zeros_like(rows[0], dtype=self._problems.dtype)  # atom -> slot, meaningful inside only
         self._atoms = xp.zeros_like(rows[0, :FIRST_SLOTS], dtype=self._problems.dtype) + k  # slot -> atom, k: empty
         capacity = self._atoms.shape[0]
@@ -94,6 +94,7 @@ class ActiveSet:
         k, m, columns = self.rows.shape[1], self._used, positions(self.count, atoms)
         column = xp.zeros((k + 1, self.count), **_kind(self.rows))  # one more for what empty slots point to
         column[:k] = self._gram[self._problems, atoms].T
+        column[:k] *= self._rate[self._problems]
         column[:k] += self._shift
         going = chosen(leaving)
         column[:, going] = 0.0
@@ -138,21 +139,36 @@ class ActiveSet:
         return padded[:-1]
 
     def product(self, weights: Array, problems: Array) -> Array:
-        """Gram times weights (k, len(problems)), without the shift."""
-        return namespace(weights).einsum("tij,jt->it", self._gram[self._problems[problems]], weights)
+        """Gram times rate times weights (k, len(problems)), without the shift."""
+        rows = self._problems[problems]
+        return namespace(weights).einsum("tij,jt->it", self._gram[rows], weights) * self._rate[rows]
 
     def keep(self, problems: Array) -> None:
         """Forget all problems but these positions."""
         self._problems = self._problems[problems]
         self.rows = self.rows[:, :, problems]
         self._slots, self._atoms = self._slots[:, problems], self._atoms[:, problems]
-        self._inverse, self._panel = self._inverse[:, :, problems], self._panel[:, :, problems]
+        occupied = chosen((self._atoms != self.rows.shape[1]).any(-1))
+        self._used = int(occupied[-1]) + 1 if len(occupied) else 0
+        room = max(self._used, 1)  # copying empty slots costs as much as copying full ones
+        self._atoms = self._atoms[:room]
+        self._inverse, self._panel = self._inverse[:room, :room][:, :, problems], self._panel[:room][:, :, problems]
+
+    def join(self, other: "ActiveSet") -> None:
+        """Take in the problems of another active set on the same gram, behind one's own."""
+        xp = namespace(self.rows)
+        slots = max(len(self._atoms), len(other._atoms))
+        self._grow(slots)
+        other._grow(slots)
+        self._used = max(self._used, other._used)
+        for name in ("_problems", "rows", "_slots", "_atoms", "_inverse", "_panel"):
+            setattr(self, name, xp.concatenate([getattr(self, name), getattr(other, name)], -1))
 
     def _make_room(self, pivot: Pivot, entering: Array) -> Array:
         """Give each entering atom the first empty slot; returns the pivot's direction on all slots in use, (m, t)."""
         xp, k = namespace(pivot.size), self.rows.shape[1]
         if len(entering) and bool((self._atoms[:, entering] != k).all(axis=0).any()):
-            self._grow()
+            self._grow(2 * len(self._atoms))
         free = (self._atoms == k).argmax(axis=0) if xp is np else (self._atoms == k).to(xp.int8).argmax(axis=0)
         pivot.slots = xp.where(pivot.leaving, pivot.slots, free)
         before = self._used
@@ -163,9 +179,9 @@ class ActiveSet:
         direction[pivot.slots[entering], entering] = -1.0
         return direction
 
-    def _grow(self) -> None:
+    def _grow(self, slots: int) -> None:
         xp, k, old = namespace(self.rows), self.rows.shape[1], self._atoms.shape[0]
-        new = min(2 * old, k)
+        new = max(min(slots, k), old)
         atoms = xp.zeros((new, self.count), **_kind(self._atoms)) + k
         inverse = xp.zeros((new, new, self.count), **_kind(self.rows))
         panel = xp.zeros((new, k, self.count), **_kind(self.rows))

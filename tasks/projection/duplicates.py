@@ -45,20 +45,24 @@ class Merged:
 
 def merge_duplicates(moments: Moments, *, spread: float) -> Merged:
     """Find the groups among each problem's atoms (moments about any origin) and put their means in their places."""
-    squares = np.einsum("tkk->tk", moments.gram)
-    limit = 2.0 * (1.0 - COSINE) * spread
-    distances = moments.gram * -2.0
-    distances += squares[:, :, None]
-    distances += squares[:, None, :]
-    near = distances <= limit
-    rows = np.flatnonzero(near.sum(axis=(1, 2)) > np.diagonal(near, axis1=1, axis2=2).sum(axis=1))
-    if rows.size == 0:
-        return Merged(moments, rows, np.empty((0, moments.size, moments.size)), None)
-    same = _connected(near[rows] | np.eye(moments.size, dtype=bool))
+    near = _near(moments, limit=2.0 * (1.0 - COSINE) * spread)
+    if np.count_nonzero(near) == moments.count * moments.size:  # every atom is near itself
+        return Merged(moments, np.empty(0, dtype=np.int64), np.empty((0, moments.size, moments.size)), None)
+    rows = np.flatnonzero(near.sum(axis=(1, 2)) > moments.size)
+    same = _connected(near[rows])
     sharing = same / same.sum(axis=2, keepdims=True)
     allowed = np.ones(moments.correlations.shape, dtype=bool)
     allowed[rows] = same.argmax(axis=2) == np.arange(moments.size)
     return Merged(_averaged(moments, rows, sharing), rows, sharing, allowed)
+
+
+def _near(moments: Moments, *, limit: float) -> np.ndarray:
+    """Which atoms (t, k, k) are within the squared distance `limit`: G_ij >= (G_ii + G_jj - limit) / 2."""
+    halves = np.einsum("tkk->tk", moments.gram) / 2.0 - limit / 4.0
+    near = moments.gram >= halves[:, :, None] + halves[:, None, :]
+    own = np.arange(moments.size)
+    near[:, own, own] = True
+    return near
 
 
 def _averaged(moments: Moments, rows: np.ndarray, sharing: np.ndarray) -> Moments:

@@ -8,9 +8,10 @@ import numpy as np
 from tasks.projection.active import ActiveSet, Array, chosen, namespace, positions
 from tasks.projection.moments import Moments
 from tasks.projection.variants import Variant
-from tasks.projection.walk import Phases, Step, walk
+from tasks.projection.walk import Phases, Start, Step, walk
 
-BATCH = 500  # problems in lockstep: enough to hide numpy's cost per call, few enough for the second-level cache
+BATCH = 600  # problems in lockstep: enough to hide numpy's cost per call, few enough for the second-level cache
+FEW_DIGITS = 1e-5  # weights whose worst Schur complement is a smaller share of its diagonal are refined once
 DEVICE_BATCH = 20_000  # on an accelerator: enough to fill it; a tableau of 64 atoms takes 1.3 GB
 
 
@@ -20,6 +21,10 @@ class Units:
 
     length: np.ndarray
     load: np.ndarray
+
+    def __getitem__(self, rows: np.ndarray) -> "Units":
+        """The units of some problems."""
+        return Units(self.length[rows], self.load[rows])
 
     def levels(self, penalty: np.ndarray) -> np.ndarray:
         """Penalties of Eq. 5 as levels of the walk."""
@@ -46,34 +51,25 @@ def lockstep_weights(
     """Weights (t, k), exactly zero outside the support; unverified, to be certified by the caller.
 
     penalty (t,) is that of Eq. 5; allowed (t, k) the atoms that may carry weight, all where None. `device` is a torch
-    device to walk on, numpy where None. For REFIT see refit.py.
+    device to walk on, numpy where None. A problem that could not be walked to its end has NaN. For REFIT see refit.py.
     """
-    weights = np.zeros(moments.correlations.shape)
-    batch = BATCH if device is None else DEVICE_BATCH
-    for first in range(0, moments.count, batch):
-        rows = slice(first, first + batch)
-        some = None if allowed is None else allowed[rows]
-        weights[rows] = _batch(moments[rows], penalty[rows], variant, some, device)
-    return weights
-
-
-def _batch(
-    moments: Moments, penalty: np.ndarray, variant: Variant, allowed: np.ndarray | None, device: str | None
-) -> np.ndarray:
     units = units_of(moments, variant=variant)
     ends = np.zeros(moments.count) if variant is Variant.SIMPLEX else units.levels(penalty)
-    out = np.zeros((moments.size, moments.count))
+    out = np.full((moments.size, moments.count), np.nan)
     for step in start_walk(moments, ends=ends, variant=variant, units=units, allowed=allowed, device=device):
         if bool(step.ended.any()):
-            done = _host(step.problems[step.ended])
-            loaded = 0.0 if variant.sums_to_one else _put(_loaded(moments, units)[:, done], device)
-            out[:, done] = _host(_refined(step, loaded, sum_one=variant.sums_to_one))
+            rows = chosen(step.ended)
+            out[:, _host(step.problems[rows])] = _host(step.weights(rows))
+            rows = chosen(step.ended & (step.digits < FEW_DIGITS))
+            if len(rows):
+                poor = _host(step.problems[rows])
+                loaded = 0.0 if variant.sums_to_one else _put(_loaded(moments, units)[:, poor], device)
+                out[:, poor] = _host(_refined(step, rows, loaded, sum_one=variant.sums_to_one))
     weights = out.T * units.load[:, None]
     if not variant.signed:
         weights = np.maximum(weights, 0.0)
     if variant.sums_to_one:
-        total = weights.sum(axis=1, keepdims=True)
-        weights = weights / np.where(total == 0.0, np.nan, total)  # a walk left unfinished is no solution
+        weights = weights / weights.sum(axis=1, keepdims=True)
     return weights
 
 
@@ -82,13 +78,12 @@ def _loaded(moments: Moments, units: Units) -> np.ndarray:
     return (moments.correlations / (units.length * units.load)[:, None]).T
 
 
-def _refined(step: Step, loaded: Array | float, *, sum_one: bool) -> Array:
-    """Weights (k, e) of the ended problems after one step of iterative refinement with the inverse at hand.
+def _refined(step: Step, rows: Array, loaded: Array | float, *, sum_one: bool) -> Array:
+    """Weights (k, len(rows)) of these problems after one step of iterative refinement with the inverse at hand.
 
     Many updates leave the inverse with errors of 1e-9 where one coordinate dwarfs the others; one step squares them.
     """
-    rows = chosen(step.ended)
-    weights = step.weights()[:, rows]
+    weights = step.weights(rows)
     inside, signs = step.support[:, rows], step.signs[:, rows]
     xp = namespace(weights)
     # On sum one a constant in the charges is the multiplier's; without it a huge level that acts on nothing is exact.
@@ -112,34 +107,61 @@ def start_walk(
     device: str | None,
     extra_rows: int = 0,
 ) -> Iterator[Step]:
-    """The walk of a batch in `units` down to the levels `ends` (t,).
+    """The walk of all problems in `units` down to the levels `ends` (t,); a step's problems are positions in `moments`.
 
     `extra_rows` right-hand sides of ones follow the two that the walk itself needs, for whoever reads them.
     """
-    gram = moments.gram / units.length[:, None, None]
-    squares = np.ascontiguousarray(np.einsum("tkk->kt", gram))
-    ones = np.ones_like(squares)
-    if variant.sums_to_one:
-        rows = [ones, squares]
-    else:
-        rows = [_loaded(moments, units), np.zeros_like(squares) if variant.signed else ones]
-    may_enter = np.ones(squares.shape, dtype=bool) if allowed is None else np.ascontiguousarray(allowed.T)
-    # On sum one, adding a constant to every inner product changes nothing but makes the matrix definite.
-    shift = 1.0 if variant.sums_to_one else 0.0
-    active = ActiveSet(_put(gram, device), shift, _put(np.stack([*rows, *[ones] * extra_rows]), device))
-    signs = _put(np.zeros_like(squares), device)
-    if variant.sums_to_one:
-        _enter_nearest(active, _put(np.where(may_enter, squares, np.inf), device), signs)
     return walk(
-        active,
-        signs,
-        _put(squares + shift, device),
-        _put(may_enter, device),
-        _put(np.asarray(ends, dtype=np.float64), device),
+        _starts(moments, ends, variant, units, allowed, device, extra_rows),
         phases=phases_of(variant),
         sum_one=variant.sums_to_one,
         limit=20 * moments.size + 20,
     )
+
+
+def _starts(
+    moments: Moments,
+    ends: np.ndarray,
+    variant: Variant,
+    units: Units,
+    allowed: np.ndarray | None,
+    device: str | None,
+    extra_rows: int,
+) -> Iterator[Start]:
+    """The problems, as many at a time as fill the lockstep."""
+    gram, rate = _put(moments.gram, device), _put(1.0 / units.length, device)
+    # On sum one, adding a constant to every inner product changes nothing but makes the matrix definite.
+    shift = 1.0 if variant.sums_to_one else 0.0
+    window = BATCH if device is None else DEVICE_BATCH
+    for first in range(0, moments.count, window):
+        rows = np.arange(first, min(first + window, moments.count))
+        squares = np.ascontiguousarray(np.einsum("tkk->kt", moments.gram[rows])) / units.length[rows]
+        sides = _right_hand_sides(moments[rows], squares, variant, units[rows], extra_rows)
+        may_enter = np.ones(squares.shape, dtype=bool) if allowed is None else np.ascontiguousarray(allowed[rows].T)
+        active = ActiveSet(gram, _put(rows, device), rate, shift, _put(sides, device))
+        signs = _put(np.zeros_like(squares), device)
+        if variant.sums_to_one:
+            _enter_nearest(active, _put(np.where(may_enter, squares, np.inf), device), signs)
+        yield Start(
+            _put(rows, device),
+            active,
+            signs,
+            _put(squares + shift, device),
+            _put(may_enter, device),
+            _put(np.asarray(ends[rows], dtype=np.float64), device),
+        )
+
+
+def _right_hand_sides(
+    moments: Moments, squares: np.ndarray, variant: Variant, units: Units, extra_rows: int
+) -> np.ndarray:
+    """What the weights are linear in, (2 + extra, k, t): intercepts, and minus the charges (see walk.py)."""
+    ones = np.ones_like(squares)
+    if variant.sums_to_one:
+        rows = [ones, -squares]
+    else:
+        rows = [_loaded(moments, units), np.zeros_like(squares) if variant.signed else -ones]
+    return np.stack([*rows, *[ones] * extra_rows])
 
 
 def phases_of(variant: Variant) -> Phases:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tasks.projection.lockstep import BATCH, lockstep_weights, start_walk, units_of
+from tasks.projection.lockstep import lockstep_weights, start_walk, units_of
 from tasks.projection.moments import Moments
 from tasks.projection.variants import Variant
 
@@ -70,20 +70,6 @@ def paths(moments: Moments, *, ends: np.ndarray, variant: Variant, allowed: np.n
     """Paths of t targets down to the penalties `ends` (t,); for REFIT the free path, on moments about the centre."""
     if variant is Variant.SIMPLEX:
         raise ValueError("on the simplex the penalty is a constant: there is no path to follow")
-    parts = []
-    for first in range(0, moments.count, BATCH):
-        rows = slice(first, first + BATCH)
-        some = None if allowed is None else allowed[rows]
-        parts.append(_paths(moments[rows], ends[rows], variant, some))
-    counts = np.concatenate([np.diff(part.starts) for part in parts])
-    return Paths(
-        np.concatenate([part.penalties for part in parts]),
-        np.concatenate([part.weights for part in parts]),
-        np.concatenate([[0], np.cumsum(counts)]),
-    )
-
-
-def _paths(moments: Moments, ends: np.ndarray, variant: Variant, allowed: np.ndarray | None) -> Paths:
     units = units_of(moments, variant=variant)
     owners, levels, weights = [], [], []
     over = np.zeros(moments.count, dtype=bool)
@@ -96,7 +82,7 @@ def _paths(moments: Moments, ends: np.ndarray, variant: Variant, allowed: np.nda
         over[step.problems[step.ended]] = True
         owners.append(step.problems[rows])
         levels.append(step.levels[rows])
-        weights.append(step.weights()[:, rows].T)
+        weights.append(step.weights(rows).T)
     owner = np.concatenate(owners)
     order = np.argsort(owner, kind="stable")
     owner, level = owner[order], np.concatenate(levels)[order]

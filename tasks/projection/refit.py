@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tasks.projection.lockstep import BATCH, start_walk, units_of
+from tasks.projection.lockstep import start_walk, units_of
 from tasks.projection.moments import Moments
 from tasks.projection.variants import Variant
 from tasks.projection.walk import Step
@@ -39,44 +39,35 @@ def choose_supports(
 
     about_centre: moments with the origin at the library's centre; squared_distances (t, k) from target to atoms.
     """
-    parts = []
-    for first in range(0, about_centre.count, BATCH):
-        rows = slice(first, first + BATCH)
-        some = None if allowed is None else allowed[rows]
-        parts.append(_choose(about_centre[rows], squared_distances[rows], dimension, some))
-    return Choice(*(np.concatenate([getattr(part, name) for part in parts]) for name in Choice.__slots__))
+    units = units_of(about_centre, variant=Variant.FREE)
+    floor = FIT_FLOOR * about_centre.energy
+    reachable = squared_distances if allowed is None else np.where(allowed, squared_distances, np.inf)
+    nearest = reachable.argmin(axis=1)
+    everyone = np.arange(about_centre.count)
+    support = np.zeros(about_centre.correlations.shape, dtype=bool)
+    support[everyone, nearest] = True
+    best = bic(reachable[everyone, nearest], np.ones(about_centre.count), dimension=dimension, floor=floor)
+    level = np.ones(about_centre.count) * np.inf
+    loaded = (about_centre.correlations / (units.length * units.load)[:, None]).T
+    ends = PATH_END * np.abs(loaded).max(axis=0)
+    for step in start_walk(
+        about_centre, ends=ends, variant=Variant.FREE, units=units, allowed=allowed, device=None, extra_rows=1
+    ):
+        rows, count = step.problems, step.support.sum(axis=0)
+        fit = _refitted(step, loaded[:, rows], about_centre.energy[rows], units.length[rows], units.load[rows])
+        score = np.where(count > 0, bic(fit, count, dimension=dimension, floor=floor[rows]), np.inf)
+        better = score < best[rows] - TIE
+        best[rows[better]] = score[better]
+        level[rows[better]] = step.levels[better]
+        support[rows[better]] = step.support[:, better].T
+    penalty = np.where(np.isfinite(level), units.penalties(level), 2.0 * np.abs(about_centre.correlations).max(axis=1))
+    return Choice(support, penalty, best)
 
 
 def bic(squared_residual: np.ndarray, count: np.ndarray, *, dimension: int, floor: np.ndarray) -> np.ndarray:
     """Schwarz's criterion, d log(RSS / d) + log(d) count, with residuals below `floor` counted as equally good."""
     rss = np.maximum(np.maximum(squared_residual, floor), np.finfo(float).tiny)
     return dimension * np.log(rss / dimension) + np.log(dimension) * count
-
-
-def _choose(moments: Moments, squared_distances: np.ndarray, dimension: int, allowed: np.ndarray | None) -> Choice:
-    units = units_of(moments, variant=Variant.FREE)
-    floor = FIT_FLOOR * moments.energy
-    reachable = squared_distances if allowed is None else np.where(allowed, squared_distances, np.inf)
-    nearest = reachable.argmin(axis=1)
-    everyone = np.arange(moments.count)
-    support = np.zeros(moments.correlations.shape, dtype=bool)
-    support[everyone, nearest] = True
-    best = bic(reachable[everyone, nearest], np.ones(moments.count), dimension=dimension, floor=floor)
-    level = np.ones(moments.count) * np.inf
-    loaded = (moments.correlations / (units.length * units.load)[:, None]).T
-    ends = PATH_END * np.abs(loaded).max(axis=0)
-    for step in start_walk(
-        moments, ends=ends, variant=Variant.FREE, units=units, allowed=allowed, device=None, extra_rows=1
-    ):
-        rows, count = step.problems, step.support.sum(axis=0)
-        fit = _refitted(step, loaded[:, rows], moments.energy[rows], units.length[rows], units.load[rows])
-        score = np.where(count > 0, bic(fit, count, dimension=dimension, floor=floor[rows]), np.inf)
-        better = score < best[rows] - TIE
-        best[rows[better]] = score[better]
-        level[rows[better]] = step.levels[better]
-        support[rows[better]] = step.support[:, better].T
-    penalty = np.where(np.isfinite(level), units.penalties(level), 2.0 * np.abs(moments.correlations).max(axis=1))
-    return Choice(support, penalty, best)
 
 
 def _refitted(step: Step, loaded: np.ndarray, energy: np.ndarray, length: np.ndarray, load: np.ndarray) -> np.ndarray:

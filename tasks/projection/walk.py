@@ -8,10 +8,10 @@ rank-one update. Where the weights sum to one, the constraint's multiplier is el
 
 There are two phases, and a problem goes through one or both:
 
-* WEIGHTED: weights are nonnegative and atom j is charged level * charge_j; right-hand side 1 holds the charges. With
-  charges one it is the nonnegative lasso; with sum one and any charges it ends, at level 0, on the simplex projection.
-* SIGNED: weights of both signs, charged level * |w|_1; right-hand side 1 holds the signs of the support, entered and
-  removed with the atoms. With sum one it starts where the simplex projection is the solution, at any high level.
+* WEIGHTED: weights are nonnegative and atom j is charged level * charge_j; right-hand side 1 holds minus the charges.
+  With charges one it is the nonnegative lasso; with sum one it ends, at level 0, on the simplex projection.
+* SIGNED: weights of both signs, charged level * |w|_1; right-hand side 1 holds minus the signs of the support, entered
+  and removed with the atoms. With sum one it starts where the simplex projection is the solution, at any high level.
 
 An atom that must enter but depends linearly on the support (duplicates, more atoms than dimensions) is exchanged for
 the first weight that reaches zero when weight moves to it at an unchanged fit.
@@ -41,9 +41,10 @@ class Phases(Enum):
 class Step:
     """The live problems just before an event: lines (k, t) for weights and correlations, and where the event is.
 
-    problems (t,): positions in the batch that was started; support (k, t) bool; signs (k, t); levels (t,): the event's
+    problems (t,): their names; support (k, t) bool; signs (k, t); levels (t,): the event's
     level, or the end of the path where `ended`; signed (t,): whether the problem is in its SIGNED phase; settled (t,):
-    false halfway through an exchange, when the weights are no solution.
+    false halfway through an exchange, when the weights are no solution; digits (t,): the smallest share of its diagonal
+    that an entering atom's Schur complement had, which tells how exact the weights are.
     """
 
     problems: Array
@@ -55,53 +56,109 @@ class Step:
     ended: Array
     signed: Array
     settled: Array
+    digits: Array
     active: ActiveSet
 
-    def weights(self) -> Array:
-        """Weights at the event, (k, t), exactly zero outside the support."""
+    def weights(self, rows: Array) -> Array:
+        """Weights at the event of the problems at these positions, (k, len(rows)), exactly zero outside the support."""
         xp = namespace(self.intercept)
-        return xp.where(self.support, self.intercept + self.levels * self.slope, 0.0)
+        lines = self.intercept[:, rows] + self.levels[rows] * self.slope[:, rows]
+        return xp.where(self.support[:, rows], lines, 0.0)
 
 
-def walk(
-    active: ActiveSet,
-    signs: Array,
-    diagonal: Array,
-    allowed: Array,
-    ends: Array,
-    *,
-    phases: Phases,
-    sum_one: bool,
-    limit: int,
-) -> Iterator[Step]:
-    """Yield the problems before each event until the level of each has fallen to its end (t,).
+@dataclass(slots=True)
+class Start:
+    """Problems at an infinite level: signs (k, t) of the support, already entered in `active`; diagonal (k, t) of its
+    matrix, to judge dependence by; allowed (k, t): atoms that may enter; ends (t,): levels to walk down to; problems
+    (t,): names of the problems, which the steps repeat.
+    """
 
-    signs (k, t): the support at an infinite level, already swept in; diagonal (k, t): the unswept matrix's, to judge
-    dependence; allowed (k, t): atoms that may enter. A problem that has not ended after `limit` events is left
+    problems: Array
+    active: ActiveSet
+    signs: Array
+    diagonal: Array
+    allowed: Array
+    ends: Array
+
+
+def walk(starts: Iterator[Start], *, phases: Phases, sum_one: bool, limit: int) -> Iterator[Step]:
+    """Yield the problems before each event until the level of each has fallen to its end.
+
+    Problems of one start are walked together until a quarter is left; what is left of several starts is then joined and
+    walked on, so that the lockstep is never nearly empty. A problem that has not ended after `limit` events is dropped
     unfinished: whoever consumes the walk certifies what it got.
     """
-    state = _start(active, signs, diagonal, allowed, ends, phases)
-    for _ in range(limit):
+    left: list[_Walkers] = []
+    full = 0
+    for start in starts:
+        walkers = _Walkers(start.active, _start(start, phases))
+        full = max(full, start.active.count)
+        yield from _advance(walkers, phases, until=full // 4, sum_one=sum_one, limit=limit)
+        left.append(walkers)
+        if sum(some.active.count for some in left) >= full:
+            left = [_joined(left)]
+            yield from _advance(left[0], phases, until=full // 4, sum_one=sum_one, limit=limit)
+    if left:
+        yield from _advance(_joined(left), phases, until=0, sum_one=sum_one, limit=limit)
+
+
+@dataclass(slots=True)
+class _Walkers:
+    """Problems under way."""
+
+    active: ActiveSet
+    state: "_State"
+
+    def keep(self, rows: Array) -> None:
+        self.active.keep(rows)
+        self.state = self.state.keep(rows)
+
+
+def _joined(several: list[_Walkers]) -> _Walkers:
+    first = several[0]
+    for other in several[1:]:
+        first.active.join(other.active)
+        first.state = first.state.joined(other.state)
+    return first
+
+
+def _advance(walkers: _Walkers, phases: Phases, *, until: int, sum_one: bool, limit: int) -> Iterator[Step]:
+    """Walk on, event by event, until at most `until` problems are left."""
+    while walkers.active.count > until:
+        active, state = walkers.active, walkers.state
         intercept, slope = _lines(active, state.signs, sum_one=sum_one)
         event = _next_event(state, intercept, slope)
-        turning = ~event.found & ~state.signed if phases is Phases.WEIGHTED_THEN_SIGNED else None
-        ended = ~event.found if turning is None else ~event.found & ~turning
-        inside, settled = state.signs != 0.0, state.forced < 0
-        yield Step(
-            state.problems, inside, state.signs, intercept, slope, event.levels, ended, state.signed, settled, active
-        )
-        left = ~ended
-        alive = int(left.sum())
-        if alive == 0:
-            return
-        if turning is not None and bool(turning.any()):
+        turning = ~event.found & ~state.signed & (phases is Phases.WEIGHTED_THEN_SIGNED)
+        ended = ~event.found & ~turning
+        yield _step(walkers, intercept, slope, event.levels, ended)
+        state.events = state.events + 1
+        under_way = ~ended & (state.events < limit)
+        if bool(turning.any()):
             _turn(active, state, turning)
-        if alive < 0.7 * active.count:
-            rows = chosen(left)
-            active.keep(rows)
-            state, event = state.keep(rows), event.keep(rows)
-            intercept, slope = intercept[:, rows], slope[:, rows]
-        _pivot(active, state, event, intercept, slope)
+        alive = int(under_way.sum())
+        if alive <= max(0.7 * active.count, until):
+            rows = chosen(under_way)
+            walkers.keep(rows)
+            state, event, intercept, slope = walkers.state, event.keep(rows), intercept[:, rows], slope[:, rows]
+        if alive:
+            _pivot(active, state, event, intercept, slope)
+
+
+def _step(walkers: _Walkers, intercept: Array, slope: Array, levels: Array, ended: Array) -> Step:
+    state = walkers.state
+    return Step(
+        state.problems,
+        state.signs != 0.0,
+        state.signs,
+        intercept,
+        slope,
+        levels,
+        ended,
+        state.signed,
+        state.forced < 0,
+        state.digits,
+        walkers.active,
+    )
 
 
 @dataclass(slots=True)
@@ -109,13 +166,21 @@ class _State:
     problems: Array
     signs: Array
     diagonal: Array
-    allowed: Array
+    lowest: Array  # (k, t) what weight or correlation may be at the end of the phase, at least
+    highest: Array  # and at most
+    digits: Array  # (t,) smallest share of its diagonal that an entering atom's Schur complement had
     levels: Array
     ends: Array
     final_ends: Array  # where the SIGNED phase ends; the WEIGHTED one before it ends at zero
     signed: Array
     forced: Array  # atom that must enter next because an exchange is half done, -1 for none
     forced_side: Array
+    events: Array  # (t,) steps taken
+
+    def joined(self, other: "_State") -> "_State":
+        xp = namespace(self.levels)
+        pairs = ((getattr(self, name), getattr(other, name)) for name in self.__slots__)
+        return _State(*(xp.concatenate(pair, -1) for pair in pairs))
 
     def keep(self, rows: Array) -> "_State":
         values = (getattr(self, name) for name in self.__slots__)
@@ -133,13 +198,32 @@ class _Event:
         return _Event(self.found[rows], self.pivots[rows], self.sides[rows], self.levels[rows])
 
 
-def _start(active: ActiveSet, signs: Array, diagonal: Array, allowed: Array, ends: Array, phases: Phases) -> _State:
+def _start(start: Start, phases: Phases) -> _State:
+    signs, allowed, ends = start.signs, start.allowed, start.ends
     xp = namespace(ends)
-    zeros = xp.zeros_like(ends)
-    count = positions(active.count, ends)
+    zeros, none = xp.zeros_like(ends), start.problems * 0
     signed = zeros > 0.0 if phases is not Phases.SIGNED else zeros == 0.0
     first_ends = zeros if phases is Phases.WEIGHTED_THEN_SIGNED else ends
-    return _State(count, signs, diagonal, allowed, zeros + np.inf, first_ends, ends, signed, count * 0 - 1, zeros)
+    highest = xp.where(allowed, xp.where(signed, first_ends, 0.0) + CERTAIN, np.inf)
+    lowest = xp.where(signed, -highest, -np.inf)
+    lowest = xp.where(signs != 0.0, xp.where(signs > 0.0, -CERTAIN, -np.inf), lowest)
+    highest = xp.where(signs != 0.0, xp.where(signs > 0.0, np.inf, CERTAIN), highest)
+    far = zeros + np.inf
+    return _State(
+        start.problems,
+        signs,
+        start.diagonal,
+        lowest,
+        highest,
+        far,
+        far,
+        first_ends,
+        ends,
+        signed,
+        none - 1,
+        zeros,
+        none,
+    )
 
 
 def _lines(active: ActiveSet, signs: Array, *, sum_one: bool) -> tuple[Array, Array]:
@@ -147,11 +231,11 @@ def _lines(active: ActiveSet, signs: Array, *, sum_one: bool) -> tuple[Array, Ar
     xp = namespace(signs)
     first, second = active.rows[0], active.rows[1]
     if not sum_one:
-        return first, -second
+        return first, second
     inside = xp.abs(signs)
     total = xp.einsum("kt,kt->t", first, inside)
     charged = xp.einsum("kt,kt->t", second, inside)
-    return first / total, first * (charged / total) - second
+    return first / total, second - first * (charged / total)
 
 
 def _next_event(state: _State, intercept: Array, slope: Array) -> _Event:
@@ -161,15 +245,13 @@ def _next_event(state: _State, intercept: Array, slope: Array) -> _Event:
     """
     xp = namespace(intercept)
     columns = positions(len(state.ends), state.ends)
-    two_sided = xp.where(state.signed, 1.0, 0.0)
-    at_end = intercept + state.ends * slope
-    outside = xp.maximum(at_end, at_end * -two_sided) > CERTAIN + state.ends * two_sided
-    violated = (outside & (state.signs == 0.0)) | (at_end * state.signs < -CERTAIN)
-    violated &= state.allowed
+    at_end = slope * state.ends
+    at_end += intercept
+    violated = (at_end > state.highest) | (at_end < state.lowest)
     atoms, problems = violated.nonzero() if xp is np else violated.nonzero(as_tuple=True)
     # Inside, the line meets zero; outside, side * level in the SIGNED phase and zero in the WEIGHTED one.
-    side = xp.sign(at_end[atoms, problems]) * two_sided[problems]
-    fall = xp.where(state.signs[atoms, problems] == 0.0, side, 0.0) - slope[atoms, problems]
+    outside = (state.signs[atoms, problems] == 0.0) & state.signed[problems]
+    fall = xp.where(outside, xp.sign(at_end[atoms, problems]), 0.0) - slope[atoms, problems]
     latest, end = state.levels[problems], state.ends[problems]
     meets = intercept[atoms, problems] / xp.where(fall == 0.0, 1.0, fall)
     level = xp.zeros_like(intercept) - 1.0
@@ -184,11 +266,14 @@ def _next_event(state: _State, intercept: Array, slope: Array) -> _Event:
 
 
 def _turn(active: ActiveSet, state: _State, turning: Array) -> None:
-    """Begin the SIGNED phase: the support is positive, so right-hand side 1 equals side 0 inside, less one outside."""
-    xp = namespace(turning)
-    first, second = active.rows[0], active.rows[1]
-    outside = xp.where(state.signs == 0.0, 1.0, 0.0)
-    second[:] = xp.where(turning, first - outside, second)
+    """Begin the SIGNED phase: on a positive support charges are right-hand side 0 inside and that less 1 outside."""
+    xp, rows = namespace(turning), chosen(turning)
+    outside = state.signs[:, rows] == 0.0
+    active.rows[1][:, rows] = xp.where(outside, 1.0, 0.0) - active.rows[0][:, rows]
+    free = outside & (state.highest[:, rows] < np.inf)
+    band = state.final_ends[rows] + CERTAIN
+    state.highest[:, rows] = xp.where(free, band, state.highest[:, rows])
+    state.lowest[:, rows] = xp.where(free, -band, state.lowest[:, rows])
     state.signed = state.signed | turning
     state.ends = xp.where(turning, state.final_ends, state.ends)
     state.levels = xp.where(turning, np.inf, state.levels)
@@ -200,24 +285,41 @@ def _pivot(active: ActiveSet, state: _State, event: _Event, intercept: Array, sl
     columns = positions(active.count, intercept)
     live, sides = event.found, event.sides
     pivot = active.prepare(event.pivots, state.signs[event.pivots, columns] != 0.0)
-    stuck = live & ~pivot.leaving & (pivot.size <= DEPENDENT * state.diagonal[event.pivots, columns])
+    share = pivot.size / state.diagonal[event.pivots, columns]
+    stuck = live & ~pivot.leaving & (share <= DEPENDENT)
     due = state.forced >= 0
     state.forced = xp.zeros_like(event.pivots) - 1
     if bool(stuck.any()):
         outgoing, possible = _first_to_vanish(pivot, state, event, intercept, slope)
         exchange = stuck & possible & ~due
         refused = stuck & ~exchange
-        state.allowed[event.pivots, columns] &= ~refused
+        barred = chosen(refused)
+        state.highest[event.pivots[barred], barred] = np.inf
+        state.lowest[event.pivots[barred], barred] = -np.inf
         state.forced = xp.where(exchange, event.pivots, state.forced)
         state.forced_side = sides
         live = live & ~refused
         pivot = active.prepare(xp.where(exchange, outgoing, event.pivots), pivot.leaving | exchange)
+        share = xp.where(exchange, np.inf, share)
     old = state.signs[pivot.atoms, columns]
-    active.rows[1][pivot.atoms, columns] += xp.where(live & ~pivot.leaving & state.signed, sides, 0.0)
+    active.rows[1][pivot.atoms, columns] -= xp.where(live & ~pivot.leaving & state.signed, sides, 0.0)
     active.apply(pivot, live)
-    active.rows[1][pivot.atoms, columns] -= xp.where(live & pivot.leaving & state.signed, old, 0.0)
-    state.signs[pivot.atoms, columns] = xp.where(live, xp.where(pivot.leaving, 0.0, sides), old)
+    active.rows[1][pivot.atoms, columns] += xp.where(live & pivot.leaving & state.signed, old, 0.0)
+    _rebound(state, pivot, live, sides)
     state.levels = xp.where(live, event.levels, state.levels)
+    state.digits = xp.where(live & ~pivot.leaving, xp.minimum(state.digits, share), state.digits)
+
+
+def _rebound(state: _State, pivot: Pivot, live: Array, sides: Array) -> None:
+    """Signs and bounds of the atoms that moved: a weight keeps its side of zero, a correlation stays in its band."""
+    xp, moved = namespace(sides), chosen(live)
+    atoms, leaving = pivot.atoms[moved], pivot.leaving[moved]
+    sign = xp.where(leaving, 0.0, sides[moved])
+    signed = state.signed[moved]
+    band = xp.where(signed, state.ends[moved], 0.0) + CERTAIN
+    state.signs[atoms, moved] = sign
+    state.highest[atoms, moved] = xp.where(sign > 0.0, np.inf, xp.where(sign < 0.0, CERTAIN, band))
+    state.lowest[atoms, moved] = xp.where(sign > 0.0, -CERTAIN, xp.where((sign < 0.0) | ~signed, -np.inf, -band))
 
 
 def _first_to_vanish(pivot: Pivot, state: _State, event: _Event, intercept: Array, slope: Array) -> tuple[Array, Array]:
