@@ -15,6 +15,7 @@ import numpy as np
 from tasks.projection.moments import Moments
 
 COSINE = 1.0 - 1e-6
+CHUNK = 64  # problems compared at a time, so that the sums stay in the cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,10 @@ def merge_duplicates(moments: Moments, *, spread: float) -> Merged:
 def _near(moments: Moments, *, limit: float) -> np.ndarray:
     """Which atoms (t, k, k) are within the squared distance `limit`: G_ij >= (G_ii + G_jj - limit) / 2."""
     halves = np.einsum("tkk->tk", moments.gram) / 2.0 - limit / 4.0
-    near = moments.gram >= halves[:, :, None] + halves[:, None, :]
+    near = np.empty(moments.gram.shape, dtype=bool)
+    for first in range(0, moments.count, CHUNK):
+        rows = slice(first, first + CHUNK)
+        np.greater_equal(moments.gram[rows], halves[rows, :, None] + halves[rows, None, :], out=near[rows])
     own = np.arange(moments.size)
     near[:, own, own] = True
     return near

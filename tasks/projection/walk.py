@@ -168,6 +168,7 @@ class _State:
     diagonal: Array
     lowest: Array  # (k, t) what weight or correlation may be at the end of the phase, at least
     highest: Array  # and at most
+    widening: Array  # (k, t) 1 where the band widens with the level: outside, in the SIGNED phase
     digits: Array  # (t,) smallest share of its diagonal that an entering atom's Schur complement had
     levels: Array
     ends: Array
@@ -206,6 +207,7 @@ def _start(start: Start, phases: Phases) -> _State:
     first_ends = zeros if phases is Phases.WEIGHTED_THEN_SIGNED else ends
     highest = xp.where(allowed, xp.where(signed, first_ends, 0.0) + CERTAIN, np.inf)
     lowest = xp.where(signed, -highest, -np.inf)
+    widening = xp.where((signs == 0.0) & signed, 1.0, 0.0)
     lowest = xp.where(signs != 0.0, xp.where(signs > 0.0, -CERTAIN, -np.inf), lowest)
     highest = xp.where(signs != 0.0, xp.where(signs > 0.0, np.inf, CERTAIN), highest)
     far = zeros + np.inf
@@ -215,6 +217,7 @@ def _start(start: Start, phases: Phases) -> _State:
         start.diagonal,
         lowest,
         highest,
+        widening,
         far,
         far,
         first_ends,
@@ -248,19 +251,16 @@ def _next_event(state: _State, intercept: Array, slope: Array) -> _Event:
     at_end = slope * state.ends
     at_end += intercept
     violated = (at_end > state.highest) | (at_end < state.lowest)
-    atoms, problems = violated.nonzero() if xp is np else violated.nonzero(as_tuple=True)
-    # Inside, the line meets zero; outside, side * level in the SIGNED phase and zero in the WEIGHTED one.
-    outside = (state.signs[atoms, problems] == 0.0) & state.signed[problems]
-    fall = xp.where(outside, xp.sign(at_end[atoms, problems]), 0.0) - slope[atoms, problems]
-    latest, end = state.levels[problems], state.ends[problems]
-    meets = intercept[atoms, problems] / xp.where(fall == 0.0, 1.0, fall)
-    level = xp.zeros_like(intercept) - 1.0
-    level[atoms, problems] = xp.where(fall == 0.0, latest, xp.minimum(xp.maximum(meets, end), latest))
+    # Inside, the line meets zero; outside, +-level in the SIGNED phase and zero in the WEIGHTED one.
+    fall = xp.copysign(state.widening, at_end) - slope
+    with np.errstate(divide="ignore", invalid="ignore"):
+        level = xp.where(violated, intercept / fall, -np.inf)
     pivots = level.argmax(axis=0)
     best = level[pivots, columns]
     due = state.forced >= 0
-    found = (best >= 0.0) | due
-    levels = xp.where(due, state.levels, xp.where(found, best, state.ends))
+    found = violated[pivots, columns] | due
+    levels = xp.where(found, xp.minimum(xp.maximum(best, state.ends), state.levels), state.ends)
+    levels = xp.where(due, state.levels, levels)
     sides = xp.where(state.signed, xp.sign(at_end[pivots, columns]), 1.0)
     return _Event(found, xp.where(due, state.forced, pivots), xp.where(due, state.forced_side, sides), levels)
 
@@ -274,6 +274,7 @@ def _turn(active: ActiveSet, state: _State, turning: Array) -> None:
     band = state.final_ends[rows] + CERTAIN
     state.highest[:, rows] = xp.where(free, band, state.highest[:, rows])
     state.lowest[:, rows] = xp.where(free, -band, state.lowest[:, rows])
+    state.widening[:, rows] = outside * 1.0
     state.signed = state.signed | turning
     state.ends = xp.where(turning, state.final_ends, state.ends)
     state.levels = xp.where(turning, np.inf, state.levels)
@@ -318,6 +319,7 @@ def _rebound(state: _State, pivot: Pivot, live: Array, sides: Array) -> None:
     signed = state.signed[moved]
     band = xp.where(signed, state.ends[moved], 0.0) + CERTAIN
     state.signs[atoms, moved] = sign
+    state.widening[atoms, moved] = xp.where(signed & leaving, 1.0, 0.0)
     state.highest[atoms, moved] = xp.where(sign > 0.0, np.inf, xp.where(sign < 0.0, CERTAIN, band))
     state.lowest[atoms, moved] = xp.where(sign > 0.0, -CERTAIN, xp.where((sign < 0.0) | ~signed, -np.inf, -band))
 
