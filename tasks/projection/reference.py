@@ -4,6 +4,7 @@ The data enter as R with R'R = Gram and y with R'y = correlations, so the size i
 penalty are parameters (DPP): one compiled problem serves every target with as many atoms.
 """
 
+import warnings
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -59,9 +60,12 @@ def solve_reference(moments: Moments, *, penalty: float, variant: Variant, preci
     reference = reference_problem(moments.size, variant)
     reference.root.value, reference.goal.value = root_of(moments.gram[0] / scale, moments.correlations[0] / scale)
     reference.penalty.value = penalty / scale
-    reference.problem.solve(
-        solver=cp.CLARABEL, tol_gap_abs=precision, tol_gap_rel=precision, tol_feas=precision, max_iter=500
-    )
+    with warnings.catch_warnings():
+        # "Solution may be inaccurate": near 1e-12 it always may, and the caller certifies every solution itself.
+        warnings.simplefilter("ignore", UserWarning)
+        reference.problem.solve(
+            solver=cp.CLARABEL, tol_gap_abs=precision, tol_gap_rel=precision, tol_feas=precision, max_iter=500
+        )
     if reference.weights.value is None:
         raise ArithmeticError(f"CLARABEL ended as {reference.problem.status} on {moments.size} atoms")
     return np.asarray(reference.weights.value, dtype=np.float64)

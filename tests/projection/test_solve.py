@@ -1,0 +1,162 @@
+"""One target's trouble stays its own: fallbacks are counted, failures are named, the rest is solved."""
+
+import hashlib
+
+import numpy as np
+import pytest
+
+import tasks.projection as room
+from tasks.projection import solve as solving
+from tasks.projection.lockstep import lockstep_weights
+from tasks.projection.moments import moments_of
+from tasks.projection.polish import polish
+from tasks.projection.projection import NotCertified
+from tasks.projection.reference import reference_problem, solve_reference
+from tasks.projection.solve import Projections, project, project_many
+from tasks.projection.variants import Variant
+from tests.projection.cases import VARIANTS, case_of
+
+
+def many(variant: Variant, *, tolerance: float = 1e-8) -> Projections:
+    rng = np.random.default_rng(0)
+    library = rng.normal(size=(40, 20)).astype(np.float32)
+    targets = (library[:6] + library[6:12]).astype(np.float32) / 2 + np.float32(0.1)
+    indices = np.stack([rng.choice(40, size=8, replace=False) for _ in range(6)])
+    return project_many(
+        library,
+        indices,
+        targets,
+        variant=variant,
+        relative_penalty=np.linspace(0.01, 0.2, 6),
+        spread=20.0,
+        centre=library.mean(axis=0),
+        tolerance=tolerance,
+        device=None,
+    )
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_many_targets_in_lockstep_get_what_each_would_get_alone(variant):
+    rng = np.random.default_rng(1)
+    library = rng.normal(size=(60, 20)).astype(np.float32)
+    targets = rng.normal(size=(9, 20)).astype(np.float32)
+    indices = np.stack([rng.choice(60, size=7, replace=False) for _ in range(9)])
+    known = {"variant": variant, "spread": 20.0, "centre": library.mean(axis=0), "tolerance": 1e-8}
+    together = project_many(library, indices, targets, relative_penalty=np.full(9, 0.05), device=None, **known)
+    for i, target in enumerate(targets):
+        alone = project(library[indices[i]], target, relative_penalty=0.05, **known)
+        found = together.projections[i]
+        assert found is not None
+        np.testing.assert_allclose(found.weights, alone.weights, atol=1e-10)
+        assert found.residual == pytest.approx(np.linalg.norm(target - alone.weights @ library[indices[i]]), rel=1e-5)
+
+
+@pytest.mark.parametrize("variant", [v for v in VARIANTS if v is not Variant.REFIT])
+def test_torch_walks_the_same_path_as_numpy(variant):
+    case = case_of("common mean", 5)
+    moments = moments_of(case.atoms[None], case.target[None], variant=variant)
+    known = {"penalty": np.array([0.05 * case.spread]), "variant": variant, "allowed": None}
+    np.testing.assert_allclose(
+        lockstep_weights(moments, device="cpu", **known), lockstep_weights(moments, device=None, **known), atol=1e-10
+    )
+
+
+def broken(good, *, rows, times):
+    """A lockstep solver that spoils some answers the first `times` times it is asked."""
+    calls = []
+
+    def spoiled(moments, **known):
+        weights = good(moments, **known)
+        calls.append(len(weights))
+        if len(calls) <= times:
+            spoil = [row for row in rows if row < len(weights)]
+            weights[spoil] = 1.0 / weights.shape[1]
+        return weights
+
+    return spoiled
+
+
+@pytest.mark.parametrize("variant", [Variant.AFFINE, Variant.FREE])
+def test_a_wrong_fast_answer_is_noticed_and_solved_with_a_ridge(variant, monkeypatch):
+    honest = many(variant)
+    monkeypatch.setattr(solving, "lockstep_weights", broken(lockstep_weights, rows=[1, 4], times=1))
+    repaired = many(variant)
+    assert (repaired.by_ridge, repaired.by_cvxpy) == (2, 0)
+    for one, other in zip(honest.projections, repaired.projections, strict=True):
+        np.testing.assert_allclose(one.weights, other.weights, atol=1e-6)
+
+
+@pytest.mark.parametrize("variant", [Variant.AFFINE, Variant.FREE, Variant.SIMPLEX, Variant.NONNEGATIVE])
+def test_where_the_ridge_does_not_help_cvxpy_and_the_polish_do(variant, monkeypatch):
+    honest = many(variant)
+    monkeypatch.setattr(solving, "lockstep_weights", broken(lockstep_weights, rows=[0, 1], times=2))
+    repaired = many(variant)
+    assert (repaired.by_ridge, repaired.by_cvxpy) == (0, 2)
+    for one, other in zip(honest.projections, repaired.projections, strict=True):
+        np.testing.assert_allclose(one.weights, other.weights, atol=1e-6)
+        np.testing.assert_array_equal(one.weights != 0.0, other.weights != 0.0)
+
+
+def test_what_stays_uncertified_fails_alone_and_says_what_to_do(monkeypatch):
+    monkeypatch.setattr(solving, "lockstep_weights", broken(lockstep_weights, rows=[0], times=2))
+    monkeypatch.setattr(solving, "_by_cvxpy", lambda moments, penalty, variant: np.full((1, moments.size), np.nan))
+    found = many(Variant.AFFINE)
+    assert list(found.failures) == [0]
+    assert "raise the penalty" in found.failures[0]
+    assert [projection is None for projection in found.projections] == [True] + [False] * 5
+
+
+def test_one_target_that_fails_is_an_error_never_a_warning(monkeypatch):
+    case = case_of("random", 0)
+    monkeypatch.setattr(solving, "lockstep_weights", broken(lockstep_weights, rows=[0], times=2))
+    monkeypatch.setattr(solving, "_by_cvxpy", lambda moments, penalty, variant: np.full((1, moments.size), np.nan))
+    with pytest.raises(NotCertified, match="duality gap"):
+        project(
+            case.atoms,
+            case.target,
+            variant=Variant.AFFINE,
+            relative_penalty=0.1,
+            spread=case.spread,
+            centre=case.centre,
+            tolerance=1e-8,
+        )
+
+
+@pytest.mark.parametrize("variant", [Variant.AFFINE, Variant.FREE, Variant.SIMPLEX, Variant.NONNEGATIVE])
+def test_the_polish_turns_interior_weights_into_exact_zeros(variant):
+    for seed in range(10):
+        case = case_of("random", seed)
+        moments = moments_of(case.atoms[None], case.target[None], variant=variant)
+        penalty = 0.1 * case.spread
+        rough = solve_reference(moments, penalty=penalty, variant=variant, precision=1e-10)
+        exact = polish(moments, rough, penalty=penalty, variant=variant)
+        fast = lockstep_weights(moments, penalty=np.array([penalty]), variant=variant, allowed=None, device=None)[0]
+        np.testing.assert_allclose(exact, fast, atol=1e-7)
+        np.testing.assert_array_equal(exact != 0.0, fast != 0.0)
+
+
+def test_cvxpy_compiles_one_problem_for_each_size_and_variant():
+    assert reference_problem(5, Variant.AFFINE) is reference_problem(5, Variant.AFFINE)
+    assert reference_problem(5, Variant.AFFINE) is not reference_problem(6, Variant.AFFINE)
+    assert reference_problem(5, Variant.FREE).problem.is_dpp()
+
+
+def test_version_one_means_these_weights():
+    """Two orthogonal atoms and the target 0.75 a + 0.25 b: w = (3/4, 1/4) exactly, whatever the affine penalty.
+
+    The target lies in the hull, so Eq. 5 has the mixing weights as its minimiser (the residual is zero and |w|_1 is
+    least). If this fails the same inputs give other outputs, and VERSION must rise.
+    """
+    atoms = np.eye(2, dtype=np.float32)
+    weights = project(
+        atoms,
+        np.array([0.75, 0.25], dtype=np.float32),
+        variant=Variant.AFFINE,
+        relative_penalty=0.1,
+        spread=0.5,
+        centre=np.zeros(2),
+        tolerance=1e-8,
+    ).weights
+    wanted = hashlib.sha256(np.array([0.75, 0.25]).tobytes()).hexdigest()
+    assert room.VERSION == "1"
+    assert hashlib.sha256(np.round(weights, 12).tobytes()).hexdigest() == wanted
