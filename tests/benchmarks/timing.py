@@ -1,7 +1,8 @@
 """Alternating timed runs of two ways to do one thing, and the JSON lines in which their times are reported.
 
-The clock is the process's CPU time by default: with threads fixed it does not see what else the machine is doing, except
-through caches and memory. Threads are fixed by the environment (OMP_NUM_THREADS and its kin), before numpy is imported.
+The clock is the process's CPU time by default: with threads fixed it does not see what else the machine is doing,
+except through caches and memory. Threads are fixed by the environment (OMP_NUM_THREADS and its kin): `one_thread` starts
+the program again with them.
 """
 
 import argparse
@@ -19,7 +20,7 @@ THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_
 
 @dataclass(frozen=True)
 class Result:
-    """One line of a benchmark: seconds per item; ratio = peer_s / ours_s; floor_s what the hardware allows, if known."""
+    """One line of a benchmark: seconds per item, ratio = peer_s / ours_s, floor_s what the hardware allows if known."""
 
     case: str
     ours_s: float
