@@ -15,7 +15,6 @@ from tasks.blending.peft_files import read_adapter
 from tasks.examples.digits.data import read_digits
 from tasks.examples.segmentation import members
 from tasks.examples.segmentation.build import build
-from tasks.examples.segmentation.model import image_processor
 from tasks.examples.segmentation.pages import EDGE, INSIDE, LIBRARY, SIDE, Light, masks, pages, seen
 
 
@@ -53,10 +52,11 @@ def test_the_mask_is_the_ink_whatever_the_light():
     assert float(dark[masks(page)].mean()) > float(dark[~masks(page)].mean()) + 0.1
 
 
-def test_training_shows_the_model_what_its_processor_makes_of_the_file():
+def test_training_shows_the_model_what_its_processor_makes_of_the_file(project: Path):
     grey = seen(ink(1), LIBRARY[0], generator=torch.Generator().manual_seed(0))
     page = Image.fromarray((grey[0].numpy() * 255).round().astype(np.uint8)).convert("RGB")
-    processed = image_processor()(images=[page], return_tensors="pt")["pixel_values"]
+    processor = AutoImageProcessor.from_pretrained(project / "base")
+    processed = processor(images=[page], return_tensors="pt")["pixel_values"]
     step = 1 / 255 / 0.1  # one grey level of the file, in model input
     torch.testing.assert_close(processed, members.model_input(grey), atol=step, rtol=0)
 

@@ -48,15 +48,15 @@ class DiffusionExaminer:
         with torch.inference_mode():
             for rows in torch.arange(len(self.images)).split(self.batch_size):
                 losses[rows] = self._losses(model, rows)
-            chosen = torch.tensor(self.rows)
-            answers = draw_images(
-                model,
-                self.pipeline,
-                self.latents.condition[chosen],
-                noise=self.noise[0, chosen],
-                steps=_DRAWING_STEPS,
-            )
-        return Examination({DENOISING_LOSS.name: losses.numpy()}, tuple(answers))
+        return Examination({DENOISING_LOSS.name: losses.numpy()}, tuple(self._drawn(model)))
+
+    def _drawn(self, model: torch.nn.Module) -> list[np.ndarray]:
+        """An image for each shown caption, from the same noise for every model."""
+        if not self.rows:
+            return []
+        rows = torch.tensor(self.rows)
+        states, noise = self.latents.condition[rows], self.noise[0, rows]
+        return list(draw_images(model, self.pipeline, states, noise=noise, steps=_DRAWING_STEPS))
 
     def _losses(self, model: torch.nn.Module, rows: torch.Tensor) -> torch.Tensor:
         device = self.latents.values.device

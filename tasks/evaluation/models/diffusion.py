@@ -38,7 +38,7 @@ def load_pipeline(path: Path, device: str) -> Any:
 
 def encode(pipeline: Any, images: Sequence[Image.Image], captions: Sequence[str], *, side: int) -> Latents:
     """Latent means of images of `side` pixels square, captions through the text encoder; on the pipeline's device."""
-    pixels = torch.stack([_pixels(image, side) for image in images]).to(pipeline.device)
+    pixels = torch.stack([pixels_of(image, side) for image in images]).to(pipeline.device)
     with torch.inference_mode():
         values = pipeline.vae.encode(pixels).latent_dist.mean * pipeline.vae.config.scaling_factor
     return Latents(values.clone(), condition(pipeline, captions))
@@ -91,6 +91,7 @@ def image_side(pipeline: Any) -> int:
     return int(pipeline.unet.config.sample_size * 2 ** (len(pipeline.vae.config.block_out_channels) - 1))
 
 
-def _pixels(image: Image.Image, side: int) -> torch.Tensor:
+def pixels_of(image: Image.Image, side: int) -> torch.Tensor:
+    """An image as the autoencoder takes it: (3, side, side) in -1..1."""
     scaled = np.asarray(image.convert("RGB").resize((side, side), Image.Resampling.BICUBIC), dtype=np.float32)
     return torch.from_numpy(scaled / 127.5 - 1).permute(2, 0, 1)

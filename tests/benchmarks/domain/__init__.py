@@ -1,0 +1,1 @@
+"""Leave-one-task-out on real multi-task data: the parts of `python -m tests.benchmarks.domains`."""

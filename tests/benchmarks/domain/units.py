@@ -1,0 +1,196 @@
+"""The benchmark's units of work. Each leaves one file or folder in the cache and is skipped where that is there."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from tasks.evaluation.evaluate import Bootstrap, EvaluationJob, evaluate_target
+from tasks.evaluation.examiners.setting import Setting
+from tasks.evaluation.limits import Limits
+from tasks.evaluation.methods import Scene, weights_by_method
+from tasks.examples.building import settle
+from tasks.files import atomic_directory, write_json
+from tasks.library.base_model import BaseModel
+from tasks.library.families import Family
+from tasks.projection.calibration import calibrate
+from tasks.projection.solve import project
+from tasks.projection.variants import Variant
+from tasks.prototypes.extraction import Job, extract_shard
+from tasks.prototypes.settings import ExtractionSettings, Machine, Pooling, Recipe
+from tasks.prototypes.statistics import Prototype
+from tasks.prototypes.store import prototypes_of
+from tasks.training.job import LoraShape, Schedule, TrainingJob
+from tasks.training.train import train_adapter
+from tests.benchmarks.domain.bases import BASES
+from tests.benchmarks.domain.tasks import siblings
+
+FAMILIES = {"segmentation": Family.SEGMENTATION, "reports": Family.CAUSAL_LM, "synthesis": Family.DIFFUSION}
+LIMITS = Limits(prompt=56, answer=48)
+RATES = {"segmentation": 5e-3, "reports": 4e-3, "synthesis": 4e-3}
+STEPS = {"segmentation": 80, "reports": 50, "synthesis": 60}
+TARGETS = {
+    "segmentation": r"vision_encoder\.layers\.\d+\.(attn\.(qkv|proj)|mlp\.(lin1|lin2))",
+    "reports": None,
+    "synthesis": ("to_q", "to_k", "to_v", "to_out.0", "conv1", "conv2"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where one domain's run with one seed is kept, and its tasks."""
+
+    domain: str
+    seed: int
+    folder: Path
+    names: tuple[str, ...]
+
+    @property
+    def root(self) -> Path:
+        """The folder of this seed."""
+        return self.folder / f"seed{self.seed}"
+
+    def base(self) -> BaseModel:
+        """The base model, identified by domain and seed."""
+        return BaseModel("base", None, self.root / "base", f"{self.domain}-{self.seed}")
+
+    def adapter(self, name: str) -> Path:
+        """The adapter of a task."""
+        return self.root / "adapters" / name
+
+
+def make_base(place: Place) -> None:
+    """Pre-train the base."""
+    settle(place.seed)
+    if not (place.root / "base").exists():
+        with atomic_directory(place.root / "base") as temporary:
+            BASES[place.domain](place.folder / "tasks", place.names, temporary, place.seed)
+
+
+def make_adapter(place: Place, name: str) -> None:
+    """Fine-tune one task's adapter."""
+    settle(place.seed)
+    if place.adapter(name).exists():
+        return
+    job = TrainingJob(
+        name=name,
+        family=FAMILIES[place.domain],
+        base=place.base(),
+        samples=str(place.folder / "tasks" / name / "labelled.parquet"),
+        directory=place.adapter(name),
+        checkpoint=place.root / f"{name}.checkpoint",
+        lora=LoraShape(rank=8, alpha=8, dropout=0.0, targets=TARGETS[place.domain]),
+        schedule=Schedule(
+            steps=STEPS[place.domain],
+            batch_size=16 if place.domain != "reports" else 8,
+            learning_rate=RATES[place.domain],
+            weight_decay=0.0,
+            clip=1.0,
+            warmup=0.1,
+            validation=0.1,
+            validate_every=10,
+            patience=1000,
+            checkpoint_every=1000,
+        ),
+        seed=place.seed,
+        device="cpu",
+        limits=LIMITS,
+    )
+    train_adapter(job, lambda step, metrics: None)
+
+
+def make_prototypes(place: Place) -> dict[str, Prototype]:
+    """Prototypes of all tasks' unlabelled samples by the base's own encoder; mean over tokens or positions."""
+    settle(place.seed)
+    base = place.base()
+    recipe = Recipe(base, base, FAMILIES[place.domain], Pooling.MEAN, (-1,), LIMITS.prompt, "float32", False)
+    jobs = [
+        Job(name, f"{base.digest}-{name}", str(place.folder / "tasks" / name / "samples.parquet"))
+        for name in place.names
+    ]
+    machine = Machine(device="cpu", threads=1, token_budget=8192, window_rows=1024)
+    report = extract_shard(jobs, ExtractionSettings(recipe, machine), place.root / "prototypes")
+    if report.failures or report.part is None:
+        raise RuntimeError(f"prototypes failed: {report.failures}")
+    return {prototype.name: prototype for prototype in prototypes_of(pq.read_table(report.part))}
+
+
+def make_scores(place: Place, name: str, without_siblings: bool, prototypes: dict[str, Prototype]) -> Path:
+    """Every method on one task with its own adapter left out of the library, and its siblings' too if so asked."""
+    settle(place.seed)
+    path = place.root / "scores" / f"{name}{'-x' if without_siblings else ''}.json"
+    if path.exists():
+        return path
+    left_out = {name} | (siblings(name, place.names) if without_siblings else set())
+    library = [other for other in place.names if other not in left_out]
+    scene, library = _scene(prototypes, name, library)
+    weights = _weights(scene, place.seed)
+    # Each reference alone tells whether nearer ones transfer better; it is costly, so one seed and the full library.
+    alone = {} if without_siblings or place.seed else {f"only:{one}": place.adapter(one) for one in library}
+    job = EvaluationJob(
+        target=name,
+        setting=Setting(
+            FAMILIES[place.domain],
+            place.base(),
+            str(place.folder / "tasks" / name / "evaluation.parquet"),
+            device="cpu",
+            batch_size=32,
+            shown=0,
+            limits=LIMITS,
+        ),
+        adapters=tuple(place.adapter(one) for one in library),
+        weights=weights,
+        whole={"ceiling": place.adapter(name), **alone},
+        controlled="l1",
+        draws=1,
+        bootstrap=Bootstrap(200, 0.95, 0),
+    )
+    scored = evaluate_target(job)
+    write_json(
+        path,
+        {
+            "domain": place.domain,
+            "seed": place.seed,
+            "target": name,
+            "without_siblings": without_siblings,
+            "primary": scored.primary,
+            "library": library,
+            "distances": np.sqrt(scene.squared_distances).tolist(),
+            "weights": weights,
+            "scores": {m: {k: asdict(s) for k, s in by.items()} for m, by in scored.scores.items()},
+        },
+    )
+    return path
+
+
+def read_scores(path: Path) -> dict:
+    """A unit's result."""
+    return dict(json.loads(path.read_text(encoding="utf-8")))
+
+
+def _scene(prototypes: dict[str, Prototype], name: str, library: list[str]) -> tuple[Scene, list[str]]:
+    """The target among all of its library, nearest first."""
+    target = prototypes[name].prototype.astype(np.float64)
+    distances = {one: float(np.square(prototypes[one].prototype - target).sum()) for one in library}
+    order = sorted(library, key=lambda one: (distances[one], one))
+    atoms = np.stack([prototypes[one].prototype.astype(np.float64) for one in order])
+    scale = calibrate(atoms, np.stack([prototypes[one].within_std for one in order]))
+    squared = np.array([distances[one] for one in order])
+    return Scene(atoms, target, squared, scale.centre, scale.spread), order
+
+
+def _weights(scene: Scene, seed: int) -> dict[str, tuple[float, ...]]:
+    methods = weights_by_method(scene, relative_penalty=0.05, relative_temperature=0.25, tolerance=1e-6)
+    methods["nonnegative"] = project(
+        scene.atoms,
+        scene.target,
+        variant=Variant.NONNEGATIVE,
+        relative_penalty=0.05,
+        spread=scene.spread,
+        centre=scene.centre,
+        tolerance=1e-6,
+    ).weights
+    methods["random_member"] = np.eye(len(scene.atoms))[np.random.default_rng(seed).integers(len(scene.atoms))]
+    return {method: tuple(float(weight) for weight in weights) for method, weights in methods.items()}
