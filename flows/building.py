@@ -10,7 +10,8 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 import tasks.evaluation
-from flows.projecting import Frame, recipe_settings, recipe_versions
+from flows.frame import Frame, Scale
+from flows.projecting import recipe_settings, recipe_versions
 from flows.refresh import Library
 from flows.report import INCUMBENT, failure_of
 from flows.run import Run
@@ -18,11 +19,11 @@ from flows.settings import ProjectionSettings
 from flows.work import TargetWork, build_target
 from tasks.composition.composition import Composition
 from tasks.composition.recipe import RECIPE_NAME, Recipe, recipe_of
+from tasks.evaluation.methods import Scene, weights_by_method
 from tasks.evaluation.score_store import read_scores
 from tasks.evaluation.scores import TargetScores
 from tasks.files import Failure, digest_value
 from tasks.library.snapshot import Target
-from tasks.projection.calibration import Calibration
 from tasks.prototypes.statistics import Prototype
 
 if TYPE_CHECKING:
@@ -73,17 +74,15 @@ def baseline_weights(
     composition: Composition,
     neighbours: Sequence[Prototype],
     target: Prototype,
-    calibration: Calibration,
+    scale: Scale,
 ) -> dict[str, tuple[float, ...]]:
-    """Weights of every label-free method on the composition's neighbourhood."""
-    from tasks.evaluation.methods import Scene, weights_by_method  # cvxpy behind it is a second to import
-
+    """Weights of every label-free method on the composition's neighbourhood, in the frame it was solved in."""
     scene = Scene(
-        atoms=np.stack([one.prototype for one in neighbours]),
-        target=target.prototype,
+        atoms=scale.transform(np.stack([one.prototype for one in neighbours])),
+        target=scale.transform(target.prototype[None])[0],
         squared_distances=np.square([near.distance for near in composition.neighbours]),
-        centre=calibration.centre,
-        spread=calibration.spread,
+        centre=scale.calibration.centre,
+        spread=scale.calibration.spread,
     )
     weights = weights_by_method(
         scene,
@@ -97,7 +96,7 @@ def baseline_weights(
 def _method_weights(run: Run, library: Library, frame: Frame, composition: Composition) -> dict[str, tuple[float, ...]]:
     neighbours = [library.references[near.reference] for near in composition.neighbours]
     target = library.target_prototypes[composition.target]
-    baselines = baseline_weights(run.settings.projection, composition, neighbours, target, frame.calibration)
+    baselines = baseline_weights(run.settings.projection, composition, neighbours, target, frame.scale)
     return {**baselines, "chosen": composition.weights}
 
 

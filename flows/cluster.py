@@ -46,6 +46,8 @@ class Workers:
             if self._client is None:
                 # Prefect's set-up opens Dask's loggers at INFO: forty lines a run about connections.
                 logging.getLogger("distributed").setLevel(logging.WARNING)
+                # A worker that takes its time to end is killed, with a warning that concerns nobody.
+                logging.getLogger("distributed.nanny").setLevel(logging.ERROR)
                 self._client = self._stack.enter_context(open_cluster(self._settings))
             return self._client
 

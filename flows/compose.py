@@ -12,7 +12,8 @@ from prefect import flow
 from prefect.runtime import flow_run
 
 from flows.building import Built, build_targets, is_whole, planned
-from flows.projecting import frame_of, project_targets
+from flows.frame import frame_of
+from flows.projecting import project_targets
 from flows.refresh import Library, refresh_library
 from flows.report import Report
 from flows.run import Run, open_run

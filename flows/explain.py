@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Any
 
 from flows.building import Built, baseline_weights
+from flows.frame import stored_scale
 from flows.register import Registered
 from flows.report import target_json
 from flows.run import Run, peek_run
-from tasks.composition.calibration_store import read_calibration
 from tasks.composition.composition import Composition
 from tasks.composition.recipe import RECIPE_NAME, read_recipe
 from tasks.composition.store import CompositionStore
@@ -63,13 +63,13 @@ def explain_target(location: Path, target: str) -> dict[str, Any]:
     """A target's entry of the report with its neighbourhood and the baselines' weights. Raises InvalidInput."""
     with peek_run(location) as run:
         composition = _stored_composition(run, target)
-        calibration = read_calibration(run.workspace.calibration)
-        if calibration is None:
+        scale = stored_scale(run.workspace, run.settings.projection.preparation)
+        if scale is None:
             raise _not_composed(target)
         registered = _registered(run, composition)
         built = _built(run, composition, registered)
         neighbours, own = _prototypes(run, composition)
-        baselines = baseline_weights(run.settings.projection, composition, neighbours, own, calibration)
+        baselines = baseline_weights(run.settings.projection, composition, neighbours, own, scale)
         names = [near.reference for near in composition.neighbours]
         return {
             **target_json(built, registered),

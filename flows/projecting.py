@@ -10,27 +10,18 @@ from prefect.cache_policies import NO_CACHE
 
 import tasks.blending
 import tasks.projection
+from flows.frame import Frame
 from flows.refresh import Library
-from flows.report import failure_of
 from flows.run import Run
-from tasks.composition.calibration_store import calibration_digest, settled_calibration
 from tasks.composition.composition import Composition, Neighbour, composition_digest
 from tasks.composition.store import CompositionStore
-from tasks.files import Failure, InvalidInput, Problem
-from tasks.projection.calibration import Calibration, calibrate
-from tasks.projection.neighbours import Neighbourhoods, nearest
+from tasks.files import Failure
+from tasks.projection.neighbours import nearest
+from tasks.projection.projection import Projection
+from tasks.projection.solve import project_many
+from tasks.projection.variants import Variant
 
 Identity = tuple[str, tuple[Neighbour, ...]]  # a composition's digest, and the neighbourhood it is solved on
-
-
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """What all targets of a run share: the library as a matrix, and its scale."""
-
-    names: tuple[str, ...]
-    matrix: np.ndarray  # (n, d) float32
-    calibration: Calibration
-    calibration_digest: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,29 +31,6 @@ class Compositions:
     by_target: Mapping[str, Composition]
     solved: int
     failures: tuple[Failure, ...]
-
-
-def frame_of(run: Run, library: Library) -> Frame:
-    """Stack the library's prototypes in order of name, with the calibration that the compositions rest on."""
-    names = tuple(sorted(library.references))
-    if not names:
-        raise InvalidInput(Problem("library", "no reference has a prototype", "see the failures above"))
-    matrix = np.stack([library.references[name].prototype for name in names])
-    within = np.stack([library.references[name].within_std for name in names])
-    factor = run.settings.projection.recalibrate_beyond
-    calibration = settled_calibration(run.workspace.calibration, calibrate(matrix, within), factor=factor)
-    return Frame(names, matrix, calibration, calibration_digest(calibration))
-
-
-def neighbours_of(library: Library, frame: Frame, found: Neighbourhoods, row: int) -> tuple[Neighbour, ...]:
-    """A target's neighbourhood with the digests that its composition depends on."""
-    adapters = {reference.name: reference.adapter_digest for reference in library.snapshot.references}
-    names = [frame.names[index] for index in found.indices[row]]
-    distances = np.sqrt(found.squared_distances[row])
-    return tuple(
-        Neighbour(name, float(distance), library.references[name].digest, adapters[name])
-        for name, distance in zip(names, distances, strict=True)
-    )
 
 
 def recipe_settings(run: Run) -> dict[str, Any]:
@@ -82,31 +50,15 @@ def _digest(run: Run, library: Library, frame: Frame, target: str, neighbours: t
     return composition_digest(
         target_prototype=library.target_prototypes[target].digest,
         neighbours=neighbours,
-        calibration=frame.calibration_digest,
+        calibration=frame.digest,
         base_model=library.snapshot.base.digest,
         settings=recipe_settings(run),
         versions=recipe_versions(),
     )
 
 
-def _solve(
-    run: Run, library: Library, frame: Frame, target: str, identity: tuple[str, tuple[Neighbour, ...]]
-) -> Composition:
-    # cvxpy is a second to import, and a night without changes never needs it.
-    from tasks.projection.solve import project
-    from tasks.projection.variants import Variant
-
+def _composition(library: Library, target: str, identity: Identity, projection: Projection) -> Composition:
     digest, neighbours = identity
-    how = run.settings.projection
-    projection = project(
-        np.stack([library.references[n.reference].prototype for n in neighbours]),
-        library.target_prototypes[target].prototype,
-        variant=Variant(how.variant),
-        relative_penalty=how.penalty,
-        spread=frame.calibration.spread,
-        centre=frame.calibration.centre,
-        tolerance=how.tolerance,
-    )
     return Composition(
         target=target,
         digest=digest,
@@ -120,11 +72,62 @@ def _solve(
     )
 
 
-def _identities(run: Run, library: Library, frame: Frame, targets: Sequence[str]) -> dict[str, Identity]:
-    vectors = np.stack([library.target_prototypes[name].prototype for name in targets])
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """Targets among their neighbours: names (t,), prepared prototypes (t, d), library rows (t, k), identities (t,)."""
+
+    targets: tuple[str, ...]
+    vectors: np.ndarray
+    rows: np.ndarray
+    identities: tuple[Identity, ...]
+
+    def only(self, positions: Sequence[int]) -> "_Question":
+        """The same for some of the targets."""
+        chosen = list(positions)
+        return _Question(
+            tuple(self.targets[position] for position in chosen),
+            self.vectors[chosen],
+            self.rows[chosen],
+            tuple(self.identities[position] for position in chosen),
+        )
+
+
+def _question(run: Run, library: Library, frame: Frame, targets: Sequence[str]) -> _Question:
+    vectors = frame.scale.transform(np.stack([library.target_prototypes[name].prototype for name in targets]))
     found = nearest(frame.matrix, frame.names, vectors, count=run.settings.projection.neighbours)
-    around = {name: neighbours_of(library, frame, found, row) for row, name in enumerate(targets)}
-    return {name: (_digest(run, library, frame, name, near), near) for name, near in around.items()}
+    identities = []
+    for name, rows, squares in zip(targets, found.indices, found.squared_distances, strict=True):
+        near = tuple(frame.neighbour(int(row), float(square)) for row, square in zip(rows, squares, strict=True))
+        identities.append((_digest(run, library, frame, name, near), near))
+    return _Question(tuple(targets), vectors, found.indices, tuple(identities))
+
+
+def _solve(
+    run: Run, library: Library, frame: Frame, question: _Question
+) -> tuple[dict[str, Composition], tuple[Failure, ...]]:
+    """Solve all targets in lockstep; each fails alone."""
+    how = run.settings.projection
+    solved = project_many(
+        frame.matrix,
+        question.rows,
+        question.vectors,
+        variant=Variant(how.variant),
+        relative_penalty=np.full(len(question.targets), how.penalty),
+        spread=frame.scale.calibration.spread,
+        centre=frame.scale.calibration.centre,
+        tolerance=how.tolerance,
+        device=None,
+    )
+    if solved.by_ridge or solved.by_cvxpy:
+        get_run_logger().info("%d targets needed a ridge, %d cvxpy", solved.by_ridge, solved.by_cvxpy)
+    compositions = {
+        name: _composition(library, name, identity, projection)
+        for name, identity, projection in zip(question.targets, question.identities, solved.projections, strict=True)
+        if projection is not None
+    }
+    remedy = "raise `projection.penalty`, or prepare the prototypes: `projection.preparation: standardised`"
+    failures = [Failure(question.targets[row], "project", reason, remedy) for row, reason in solved.failures.items()]
+    return compositions, tuple(failures)
 
 
 @task(name="project", cache_policy=NO_CACHE)
@@ -134,16 +137,12 @@ def project_targets(run: Run, library: Library, frame: Frame, targets: Sequence[
         return Compositions({}, 0, ())
     store = CompositionStore(run.workspace.compositions)
     known = store.read()
-    identities = _identities(run, library, frame, targets)
-    found = {name: known[name, key[0]] for name, key in identities.items() if (name, key[0]) in known}
-    solved, failures = {}, []
-    for name in [name for name in targets if name not in found]:
-        try:
-            solved[name] = _solve(run, library, frame, name, identities[name])
-        except (ValueError, ArithmeticError) as error:
-            failures.append(failure_of(name, "project", error))
+    question = _question(run, library, frame, targets)
+    keys = [(name, identity[0]) for name, identity in zip(question.targets, question.identities, strict=True)]
+    found = {key[0]: known[key] for key in keys if key in known}
+    open_ones = [position for position, key in enumerate(keys) if key not in known]
+    solved, failures = _solve(run, library, frame, question.only(open_ones)) if open_ones else ({}, ())
     store.add(list(solved.values()))
-    keep = {key for key in known if key[0] not in targets} | {(name, key[0]) for name, key in identities.items()}
-    store.compact(keep)
+    store.compact({key for key in known if key[0] not in targets} | set(keys))
     get_run_logger().info("%d compositions solved, %d unchanged", len(solved), len(found))
-    return Compositions({**found, **solved}, len(solved), tuple(failures))
+    return Compositions({**found, **solved}, len(solved), failures)

@@ -27,6 +27,7 @@ _QUIET = {
     "TOKENIZERS_PARALLELISM": "false",  # it deadlocks, with a warning, in processes that Dask starts
     "TRANSFORMERS_VERBOSITY": "error",  # else every load reports the head that an encoder leaves out
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "PYTHONWARNINGS": "ignore::FutureWarning",  # of libraries about each other; the tests see them
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "WARNING",  # its pages keep everything
 }
 

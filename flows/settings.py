@@ -34,6 +34,16 @@ class VariantName(StrEnum):
     REFIT = "refit"
 
 
+class PreparationName(StrEnum):
+    """What is done to prototypes before distances are taken."""
+
+    RAW = "raw"
+    CENTRED = "centred"
+    STANDARDISED = "standardised"
+    UNIT = "unit"
+    STANDARDISED_UNIT = "standardised unit"
+
+
 class PrototypeSettings(Frozen):
     """How tasks are described."""
 
@@ -50,6 +60,7 @@ class ProjectionSettings(Frozen):
     """How a target's prototype is written as a combination of references."""
 
     variant: VariantName = VariantName.AFFINE
+    preparation: PreparationName = PreparationName.RAW
     neighbours: PositiveInt = 32
     penalty: NonNegativeFloat = 0.05  # l1 strength as a fraction of the library's spread; .03 to .1 is a plateau
     tolerance: PositiveFloat = 1e-6  # largest relative duality gap that counts as solved

@@ -23,8 +23,12 @@ class Workspace:
 
     @property
     def calibration(self) -> Path:
-        """The library's centre and spread that the compositions rest on."""
-        return self.root / "calibration.parquet"
+        """The library's own centre and deviations, which prototypes are prepared by."""
+        return self.root / "calibration" / "raw.parquet"
+
+    def prepared_calibration(self, preparation: str, raw: str) -> Path:
+        """The scale of the prepared prototypes, which penalties rest on; `raw` is the digest of what prepared them."""
+        return self.root / "calibration" / f"{preparation}-{raw}.parquet"
 
     @property
     def memory(self) -> Path:

@@ -1,0 +1,83 @@
+"""The frame that targets are projected in: the library as one prepared matrix, and the scale that penalties rest on."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from flows.refresh import Library
+from flows.run import Run
+from flows.workspace import Workspace
+from tasks.composition.calibration_store import calibration_digest, read_calibration, settled_calibration
+from tasks.composition.composition import Neighbour
+from tasks.files import InvalidInput, Problem
+from tasks.projection.calibration import Calibration, calibrate
+from tasks.projection.preparation import Preparation, Transform, fit_transform
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How prototypes are prepared, and the calibration of the prepared ones."""
+
+    transform: Transform
+    calibration: Calibration
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """Names and digests of the references in order of name, their prepared prototypes (n, d), and the settled scale.
+
+    `digest` is that of everything the preparation and the scale rest on.
+    """
+
+    names: tuple[str, ...]
+    prototype_digests: tuple[str, ...]
+    adapter_digests: tuple[str, ...]
+    matrix: np.ndarray
+    scale: Scale
+    digest: str
+
+    def neighbour(self, row: int, squared_distance: float) -> Neighbour:
+        """The reference in a row, as a member of a neighbourhood."""
+        distance = float(np.sqrt(squared_distance))
+        return Neighbour(self.names[row], distance, self.prototype_digests[row], self.adapter_digests[row])
+
+
+def _prepared_deviation(transform: Transform, within: np.ndarray) -> np.ndarray:
+    # Deviations do not move with the centre; a matrix or a unit length would mix them, and nothing reads them then.
+    return within * transform.scale
+
+
+def frame_of(run: Run, library: Library) -> Frame:
+    """The frame of this run's library. Raises InvalidInput where no reference has a prototype."""
+    names = tuple(sorted(library.references))
+    if not names:
+        raise InvalidInput(Problem("library", "no reference has a prototype", "see the failures above"))
+    how, space = run.settings.projection, run.workspace
+    raw = np.stack([library.references[name].prototype for name in names])
+    within = np.stack([library.references[name].within_std for name in names])
+    settled = settled_calibration(space.calibration, calibrate(raw, within), factor=how.recalibrate_beyond)
+    transform = fit_transform(Preparation(how.preparation), settled, within_covariance=None)
+    matrix = transform(raw)
+    path = space.prepared_calibration(how.preparation, calibration_digest(settled))
+    fresh = calibrate(matrix, _prepared_deviation(transform, within))
+    calibration = settled_calibration(path, fresh, factor=how.recalibrate_beyond)
+    adapters = {reference.name: reference.adapter_digest for reference in library.snapshot.references}
+    return Frame(
+        names=names,
+        prototype_digests=tuple(library.references[name].digest for name in names),
+        adapter_digests=tuple(adapters[name] for name in names),
+        matrix=matrix,
+        scale=Scale(transform, calibration),
+        digest=calibration_digest(calibration),
+    )
+
+
+def stored_scale(workspace: Workspace, preparation: str) -> Scale | None:
+    """The scale that the last night settled on, or None before the first."""
+    raw = read_calibration(workspace.calibration)
+    if raw is None:
+        return None
+    prepared = read_calibration(workspace.prepared_calibration(preparation, calibration_digest(raw)))
+    if prepared is None:
+        return None
+    return Scale(fit_transform(Preparation(preparation), raw, within_covariance=None), prepared)
