@@ -4,7 +4,10 @@ Two routes to the same answer (Eckart-Young). `by_qr` factors the stacked B and 
 core; it is stable for any input and is the oracle. `by_gram` needs only the Gram matrices of the stacked factors, which
 a library of adapters shares between all targets: with A A^T = L L^T, the right singular vectors of B C A are Q v, where
 Q = A^T L^-T has orthonormal columns and v are eigenvectors of L^T C (B^T B) C L. Both A_out and B_out are then one thin
-product with the stacked factors.
+product with the stacked factors. By symmetry A and B^T may change places.
+
+Precision: the result is an orthogonal projection of the delta exactly as far as B^T B is exact, so that one is float64.
+An error in A A^T only turns the subspace, a second-order excess, so that float32 will do for the longer side.
 """
 
 from dataclasses import dataclass
@@ -15,37 +18,37 @@ from tasks.blending.factors import Factors
 
 Tensor = torch.Tensor
 
-# Below this ratio of squared pivots the Cholesky factor carries less than half of float64's digits.
-_PIVOT_FLOOR = 1e-8
-# Where the terms of the sum cancel to less than this share of their own squared norms, float32 products have lost three
-# of their seven digits and the float64 route is taken.
-_CANCELLATION_FLOOR = 1e-6
+# Below this ratio of squared pivots the float32 Gram matrix no longer determines its Cholesky factor well.
+_PIVOT_FLOOR = 1e-5
+# Where the terms of the sum cancel to less than this share of their own squared norms, its energy would be inaccurate.
+_CANCELLATION_FLOOR = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
 class Truncation:
     """Coefficients of the truncated factors on the stacked ones, and the whole spectrum.
 
-    `left` (R, R') and `right` (R', R): B_out = B left, A_out = right A for stacked B (out, R) and A (R, in). They are
-    ordered by falling singular value, so that the first r of them are the best rank-r approximation for every r.
+    `outer` (R', R) and `inner` (R', R) multiply the stacked rows of the side whose Gram matrix is exact and of the
+    other one. Rows are ordered by falling singular value, so that the first r are the best rank-r approximation for every r.
     `singular` (R',) are the singular values of the delta, descending.
     """
 
-    left: Tensor
-    right: Tensor
+    outer: Tensor
+    inner: Tensor
     singular: Tensor
 
 
-def by_gram(gram_a: Tensor, gram_b: Tensor, coefficients: Tensor) -> list[Truncation | None]:
-    """Truncations of B diag(c) A for T targets from A A^T and B^T B (T, R, R) and c (T, R), float64.
+def by_gram(inner: Tensor, outer: Tensor, coefficients: Tensor) -> list[Truncation | None]:
+    """Truncations for T targets from Gram matrices of stacked rows (T, R, R) and c (T, R), float64.
 
-    One batch of small factorisations, which is what a GPU wants. None where a target's result would be inaccurate.
+    The delta is outer^T diag(c) inner, or its transpose. One batch of small factorisations, which is what a GPU wants.
+    None where a target's result would be inaccurate.
     """
-    factor, failed = torch.linalg.cholesky_ex(gram_a)
+    factor, failed = torch.linalg.cholesky_ex(inner)
     pivots = factor.diagonal(dim1=-2, dim2=-1) ** 2
-    weighted = coefficients[:, :, None] * gram_b * coefficients[:, None, :]
-    energy = (weighted * gram_a).sum((-2, -1))
-    own = (weighted.diagonal(dim1=-2, dim2=-1) * gram_a.diagonal(dim1=-2, dim2=-1)).sum(-1)
+    weighted = coefficients[:, :, None] * outer * coefficients[:, None, :]
+    energy = (weighted * inner).sum((-2, -1))
+    own = (weighted.diagonal(dim1=-2, dim2=-1) * inner.diagonal(dim1=-2, dim2=-1)).sum(-1)
     stable = (failed == 0) & (pivots.amin(-1) >= _PIVOT_FLOOR * pivots.amax(-1)) & (energy >= _CANCELLATION_FLOOR * own)
     if not bool(stable.any()):
         return [None] * len(stable)
@@ -56,10 +59,10 @@ def by_gram(gram_a: Tensor, gram_b: Tensor, coefficients: Tensor) -> list[Trunca
     # L^-T v = C (B^T B) C L v / sigma^2: no triangular solve, and an error of at most |A| |B| in float units.
     root = factor @ vectors.flip(-1)
     balance = _safe_reciprocal(singular.sqrt())[:, None, :]
-    left = coefficients[:, :, None] * root * balance
-    right = (weighted @ root * balance**3).mT
-    found = zip(stable.tolist(), left, right, singular, strict=True)
-    return [Truncation(left=b, right=a, singular=s) if usable else None for usable, b, a, s in found]
+    outwards = (coefficients[:, :, None] * root * balance).mT
+    inwards = (weighted @ root * balance**3).mT
+    found = zip(stable.tolist(), outwards, inwards, singular, strict=True)
+    return [Truncation(outer=b, inner=a, singular=s) if usable else None for usable, b, a, s in found]
 
 
 def _safe_reciprocal(values: Tensor) -> Tensor:
