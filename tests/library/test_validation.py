@@ -11,7 +11,9 @@ import pytest
 from tasks.library import validation
 from tasks.library.base_model import BaseModel
 from tasks.library.entries import Entry
-from tasks.library.memory import load_memory, save_memory
+from tasks.library.families import Family
+from tasks.library.memory import Memory, load_memory, save_memory
+from tasks.library.validation import problems_of
 from tests.library.projects import look, random_rows, save_adapter, save_base, save_entry, save_samples
 
 
@@ -141,6 +143,19 @@ def test_all_problems_are_found_at_once_and_the_sound_rest_goes_on(root: Path, b
         "target t: no samples are given; give a file or folder as `samples`",
         f"target t: evaluation: samples cannot be found at {nowhere} (FileNotFoundError); correct the path",
     ]
+
+
+def test_a_diffusion_reference_may_have_descriptive_texts_instead_of_samples(
+    root: Path, base: BaseModel, sound: Entry
+) -> None:
+    def problems(description: str | None, family: Family) -> list[str]:
+        entry = replace(sound, samples="", description=description)
+        options = {"base": base, "aliases": frozenset[str](), "root": root, "memory": Memory()}
+        return [one.problem for one in problems_of([entry], [], family=family, **options)]
+
+    assert problems("stained cells\nnuclei in purple", Family.DIFFUSION) == []
+    assert problems("one line is one sample", Family.DIFFUSION) == ["no samples are given"]
+    assert problems("stained cells\nnuclei in purple", Family.ENCODER) == ["no samples are given"]
 
 
 def test_what_was_examined_is_not_read_again(

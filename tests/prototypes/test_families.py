@@ -1,5 +1,6 @@
 """Every family on a tiny real model: pooling by hand, padding and batch size change nothing, twice is the same."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,9 +8,16 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from transformers import ViTImageProcessorPil
 
 from tasks.library.families import Family
 from tasks.prototypes.compute import compute
+from tasks.prototypes.encoders.encoder import Modality
+from tasks.prototypes.encoders.general import load_tower
+from tasks.prototypes.encoders.layers import states_of
+from tasks.prototypes.encoders.loading import EncoderUnavailable, resident_encoder
 from tasks.prototypes.extraction import Job
 from tasks.prototypes.settings import ExtractionSettings, Pooling
 from tasks.prototypes.statistics import Prototype
@@ -76,15 +84,21 @@ def test_a_text_prototype_is_the_mean_over_texts_of_the_mean_over_their_tokens(
     np.testing.assert_allclose(found.prototype, expected, **CLOSE)
 
 
-def test_the_mean_over_tokens_by_hand(tmp_path: Path) -> None:
-    """With word i embedded as (i, 2 i, ...), the texts "w2 w4" and "w9" have means 3 and 9: the prototype is 6."""
+def save_counting_model(path: Path) -> int:
+    """A Llama whose word i is embedded as i (1, 2, ..., d); returns d."""
     model = model_named("llama")
-    size = model.config.hidden_size
+    size = int(model.config.hidden_size)
     with torch.no_grad():
         column = torch.arange(model.config.vocab_size).float()[:, None]
         model.get_input_embeddings().weight.copy_(column * torch.arange(1, size + 1))
-    model.save_pretrained(tmp_path / "model")
-    save_tokenizer(tmp_path / "model")
+    model.save_pretrained(path)
+    save_tokenizer(path)
+    return size
+
+
+def test_the_mean_over_tokens_by_hand(tmp_path: Path) -> None:
+    """The texts "w2 w4" and "w9" have means 3 and 9 of the words' numbers: the prototype is 6."""
+    size = save_counting_model(tmp_path / "model")
     samples = save_texts(tmp_path / "s.parquet", ["w2 w4", "w9"])
     found = extract(tmp_path / "model", samples, family=Family.CAUSAL_LM, layers=(0,))
     np.testing.assert_array_equal(found.prototype, 6.0 * np.arange(1, size + 1))
@@ -181,6 +195,79 @@ def test_the_same_samples_give_the_same_bits(saved: dict[str, Path], tmp_path: P
     first, second = (extract(saved[name], samples, family=family) for _ in range(2))
     for part in ("prototype", "half_a", "half_b", "within_std", "standard_error"):
         np.testing.assert_array_equal(getattr(first, part), getattr(second, part))
+
+
+@pytest.mark.parametrize("name", ["llama", "gpt2", "bert", "vit"])
+def test_the_pass_stops_at_the_deepest_layer_and_keeps_no_block_beyond(saved: dict[str, Path], name: str) -> None:
+    family = FAMILY.get(name, Family.ENCODER)
+    recipe = recipe_for(saved[name], family=family, layers=(1,))
+    modality = Modality.VISION if name == "vit" else Modality.TEXT
+    tower, _ = load_tower(recipe, modality)
+    states = states_of(tower, recipe.layers, depth=DEPTH)
+    blocks = [module for module in tower.modules() if isinstance(module, torch.nn.ModuleList)]
+    assert [len(block) for block in blocks] == [2]  # the one that runs, and the one whose input is caught
+    ran: list[int] = []
+    for position, block in enumerate(blocks[0]):
+        block.register_forward_hook(lambda *_, position=position: ran.append(position))
+    inputs = {"pixel_values": random_pixels("vit", 2, 0)} if name == "vit" else {"input_ids": ids_of("w1 w2")}
+    assert states(**inputs).shape[2] == 16
+    assert ran == [0]
+    assert not hasattr(tower, "lm_head")
+
+
+def test_a_model_is_loaded_once_for_all_tasks(saved: dict[str, Path]) -> None:
+    recipe = recipe_for(saved["bert"])
+    first = resident_encoder(recipe, Modality.TEXT, "cpu")
+    assert resident_encoder(replace(recipe), Modality.TEXT, "cpu") is first
+
+
+def test_a_model_that_cannot_be_loaded_is_nobodys_fault_among_the_references(
+    saved: dict[str, Path], tmp_path: Path
+) -> None:
+    recipe = recipe_for(saved["bert"])
+    gone = replace(recipe, encoder=replace(recipe.encoder, path=tmp_path / "gone", digest="gone"))
+    job = Job("a", "d", save_texts(tmp_path / "t.parquet", random_texts(3, 0)))
+    with pytest.raises(EncoderUnavailable, match="cannot be loaded"):
+        compute([job], ExtractionSettings(gone, machine()))
+
+
+def test_a_model_with_a_hole_is_refused_instead_of_filled_with_random_numbers(
+    saved: dict[str, Path], tmp_path: Path
+) -> None:
+    model = tmp_path / "bert"
+    shutil.copytree(saved["bert"], model)
+    weights = load_file(model / "model.safetensors")
+    weights.pop("encoder.layer.1.output.dense.weight")
+    save_file(weights, model / "model.safetensors", metadata={"format": "pt"})
+    job = Job("a", "d", save_texts(tmp_path / "t.parquet", random_texts(3, 0)))
+    _, (failure,) = compute([job], ExtractionSettings(recipe_for(model), machine()))
+    assert "lacks 1 weights, such as encoder.layer.1.output.dense.weight; save it whole" in failure.error
+
+
+def test_image_files_go_through_the_models_own_processor(saved: dict[str, Path], tmp_path: Path) -> None:
+    """A uniformly grey image stays so under any resizing: 255 and 0 become 1 and -1 with mean .5 and deviation .5."""
+    model = tmp_path / "vit"
+    shutil.copytree(saved["vit"], model)
+    options = {"size": {"height": 8, "width": 8}, "image_mean": [0.5], "image_std": [0.5]}
+    ViTImageProcessorPil(**options).save_pretrained(model)
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for name, grey in (("a.png", 255), ("b.png", 0)):
+        Image.new("L", (20, 20), grey).save(folder / name)
+    ready = torch.stack([torch.ones(1, 8, 8), -torch.ones(1, 8, 8)])
+    expected = extract(saved["vit"], save_pixels(tmp_path / "p.parquet", ready))
+    found = extract(model, str(folder))
+    np.testing.assert_allclose(found.prototype, expected.prototype, **CLOSE)
+    (folder / "c.png").write_bytes(b"no image")
+    settings = ExtractionSettings(recipe_for(model), machine())
+    _, (failure,) = compute([Job("a", "d", str(folder))], settings)
+    assert "image 2 of its batch cannot be decoded" in failure.error
+
+
+def test_images_without_a_processor_say_what_is_missing(saved: dict[str, Path], tmp_path: Path) -> None:
+    Image.new("L", (8, 8)).save(tmp_path / "a.png")
+    _, (failure,) = compute([Job("a", "d", str(tmp_path))], ExtractionSettings(recipe_for(saved["vit"]), machine()))
+    assert "the model has no image processor; give `pixel_values`" in failure.error
 
 
 def test_reduced_precision_stays_near(saved: dict[str, Path], tmp_path: Path) -> None:

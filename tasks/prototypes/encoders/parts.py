@@ -1,12 +1,14 @@
 """What the families share: loading a model's parts, and pooling as the recipe says."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
+from transformers.utils import logging
 
 from tasks.prototypes.encoders.layers import states_of
 from tasks.prototypes.encoders.text import TextEncoder
@@ -18,15 +20,36 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 
 
 def load_model(path: Path, recipe: Recipe, **options: Any) -> nn.Module:
-    """The model at `path` without its head, from safetensors only."""
-    model: nn.Module = AutoModel.from_pretrained(
-        path,
-        dtype=DTYPES[recipe.dtype],
-        use_safetensors=True,
-        trust_remote_code=recipe.trust_remote_code,
-        **options,
-    )
-    return model.eval()
+    """The model at `path` without its head, from safetensors only. Raises ValueError when weights of it are missing."""
+    with _quiet_loading():
+        model, info = AutoModel.from_pretrained(
+            path,
+            dtype=DTYPES[recipe.dtype],
+            use_safetensors=True,
+            trust_remote_code=recipe.trust_remote_code,
+            output_loading_info=True,
+            **options,
+        )
+    # A pooler comes after the token states; everything else that is missing would be random numbers.
+    missing = sorted(key for key in info["missing_keys"] if "pooler" not in key)
+    if missing:
+        raise ValueError(f"{recipe.encoder.name} lacks {len(missing)} weights, such as {missing[0]}; save it whole")
+    encoder: nn.Module = model.eval()
+    return encoder
+
+
+@contextmanager
+def _quiet_loading() -> Iterator[None]:
+    """No progress bar and no report of the head's weights, which are left out on purpose."""
+    verbosity, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bar:
+            logging.enable_progress_bar()
 
 
 def load_tokenizer(path: Path, recipe: Recipe) -> Any:
