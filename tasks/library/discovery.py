@@ -1,5 +1,6 @@
 """From the project file to entries: a list, a directory glob, or a CSV, Parquet or JSONL manifest."""
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ _READERS: dict[str, Callable[[str], pa.Table]] = {
     ".parquet": pyarrow.parquet.read_table,
 }
 _DATA_SUFFIXES = (".parquet", ".jsonl", ".csv", "")
+_DESCRIPTION = "description.txt"
 
 
 def discover(source: str | Sequence[Mapping[str, Any]], *, root: Path) -> tuple[Entry, ...]:
@@ -93,18 +95,26 @@ def _directories(source: str, root: Path) -> list[Path]:
 
 
 def _entry_of_directory(directory: Path) -> Entry:
-    inner = directory / "adapter"
-    adapter = inner if inner.is_dir() else directory
-    description = directory / "description.txt"
+    # One listing instead of a dozen questions: a library may have a hundred thousand directories.
+    root, names = str(directory.resolve()), set(os.listdir(directory))
     return Entry(
         name=directory.name,
-        adapter=str(adapter.resolve()) if (adapter / "adapter_config.json").exists() or adapter is inner else None,
-        samples=_data(directory, "samples") or str((directory / "samples.parquet").resolve()),
-        evaluation=_data(directory, "evaluation"),
-        description=description.read_text(encoding="utf-8").strip() or None if description.is_file() else None,
+        adapter=_adapter_in(root, names),
+        samples=_data(root, names, "samples") or f"{root}/samples.parquet",
+        evaluation=_data(root, names, "evaluation"),
+        description=_description_in(directory) if _DESCRIPTION in names else None,
     )
 
 
-def _data(directory: Path, stem: str) -> str | None:
-    candidates = (directory / f"{stem}{suffix}" for suffix in _DATA_SUFFIXES)
-    return next((str(path.resolve()) for path in candidates if path.exists()), None)
+def _adapter_in(root: str, names: set[str]) -> str | None:
+    if "adapter" in names:
+        return f"{root}/adapter"
+    return root if "adapter_config.json" in names else None
+
+
+def _data(root: str, names: set[str], stem: str) -> str | None:
+    return next((f"{root}/{stem}{suffix}" for suffix in _DATA_SUFFIXES if stem + suffix in names), None)
+
+
+def _description_in(directory: Path) -> str | None:
+    return (directory / _DESCRIPTION).read_text(encoding="utf-8").strip() or None

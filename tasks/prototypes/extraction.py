@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -39,12 +40,18 @@ def prototype_digest(samples_digest: str, *, recipe: Recipe, description: str | 
 
     The description counts only where the recipe makes it a part of the prototype.
     """
+    described = description if recipe.description is not None else None
+    return digest_value(["prototype", VERSION, samples_digest, _recipe_digest(recipe), described])
+
+
+@cache
+def _recipe_digest(recipe: Recipe) -> str:
     content = asdict(recipe)
-    content["base"], content["encoder"] = recipe.base.digest, recipe.encoder.digest
+    content["base"], content["encoder"] = recipe.base.digest, recipe.encoder.digest  # wherever they lie
     if recipe.description is not None:
         reader = recipe.description.encoder or recipe.encoder
-        content["description"] = [recipe.description.weight, reader.digest, description]
-    return digest_value(["prototype", VERSION, samples_digest, content])
+        content["description"] = [recipe.description.weight, reader.digest]
+    return digest_value(content)
 
 
 def extract_shard(jobs: Sequence[Job], settings: ExtractionSettings, directory: Path) -> ShardReport:

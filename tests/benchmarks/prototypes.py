@@ -33,7 +33,7 @@ from tasks.prototypes.extraction import Job
 from tasks.prototypes.settings import ExtractionSettings, Machine
 from tests.prototypes.recipes import recipe_for
 
-TEXTS, BATCH, MAX_TOKENS, LAYERS = 600, 32, 512, 4
+TEXTS, BATCH, MAX_TOKENS, LAYERS = 200, 32, 512, 4
 TOKEN_BUDGET = 1024  # what fits a core's cache; a device with its own memory wants many more
 # Characters of the inputs of report.parquet at 0, 5, 10, ..., 100 per cent.
 CHARACTERS = [20, 29, 31, 34, 36, 38, 41, 43, 46, 49, 52, 57, 63, 71, 79, 115, 219, 343, 571, 1069, 8954]
