@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from transformers import ViTImageProcessorPil
+from transformers import CLIPTextModel, CLIPVisionConfig, CLIPVisionModelWithProjection, ViTImageProcessorPil
 
 from tasks.library.families import Family
 from tasks.prototypes.compute import compute
@@ -299,3 +299,38 @@ def test_what_a_family_cannot_encode_is_said(saved: dict[str, Path], tmp_path: P
         settings = ExtractionSettings(recipe_for(model, **options), machine())  # type: ignore[arg-type]
         _, (failure,) = compute([Job("a", "d", samples)], settings)
         assert message in failure.error
+
+
+def save_pipeline(path: Path) -> Path:
+    """A pipeline's folder as diffusers saves it, with the components that matter here."""
+    torch.manual_seed(0)
+    whole = model_named("clip")
+    CLIPTextModel(whole.config.text_config).eval().save_pretrained(path / "text_encoder")
+    vision = CLIPVisionConfig(**whole.config.vision_config.to_dict())
+    CLIPVisionModelWithProjection(vision).eval().save_pretrained(path / "image_encoder")
+    save_tokenizer(path / "tokenizer")
+    (path / "model_index.json").write_text('{"_class_name": "StableDiffusionPipeline"}')
+    return path
+
+
+def test_a_diffusion_pipeline_encodes_with_its_own_components(tmp_path: Path) -> None:
+    pipeline = save_pipeline(tmp_path / "pipeline")
+    texts, pixels = random_texts(6, 3), random_pixels("clip", 5, 3)
+    text_model = CLIPTextModel.from_pretrained(pipeline / "text_encoder")
+    image_model = CLIPVisionModelWithProjection.from_pretrained(pipeline / "image_encoder")
+    with torch.inference_mode():
+        of_texts = torch.cat([text_model(input_ids=ids_of(text)).pooler_output for text in texts])
+        of_images = image_model(pixel_values=pixels).image_embeds
+    by_text = extract(pipeline, save_texts(tmp_path / "t.parquet", texts), family=Family.DIFFUSION)
+    by_image = extract(pipeline, save_pixels(tmp_path / "i.parquet", pixels), family=Family.DIFFUSION)
+    np.testing.assert_allclose(by_text.prototype, of_texts.double().mean(0), **CLOSE)
+    np.testing.assert_allclose(by_image.prototype, of_images.double().mean(0), **CLOSE)
+
+
+def test_a_pipeline_without_an_image_encoder_says_what_to_give(tmp_path: Path) -> None:
+    pipeline = save_pipeline(tmp_path / "pipeline")
+    shutil.rmtree(pipeline / "image_encoder")
+    samples = save_pixels(tmp_path / "i.parquet", random_pixels("clip", 5, 3))
+    settings = ExtractionSettings(recipe_for(pipeline, family=Family.DIFFUSION), machine())
+    _, (failure,) = compute([Job("a", "d", samples)], settings)
+    assert "the pipeline has no image encoder; give texts, or a CLIP model as `prototypes.encoder`" in failure.error

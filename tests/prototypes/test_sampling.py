@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tasks.library.families import Family
 from tasks.prototypes.compute import compute
 from tasks.prototypes.extraction import Job
+from tasks.prototypes.pilot import settled_error
 from tasks.prototypes.sampling import rounds, typical_distance
 from tasks.prototypes.settings import Capped, ExtractionSettings, Sampling, UntilCertain
 from tasks.prototypes.statistics import Prototype
@@ -101,3 +102,19 @@ def test_the_typical_distance_by_hand() -> None:
 
 def test_rounds_are_lazy() -> None:
     assert len(next(islice(rounds(10**6, UntilCertain(0.0, 8, 0)), 1))) == 8
+
+
+def test_the_scale_of_certainty_is_measured_once_for_a_recipe(model: Path, tmp_path: Path) -> None:
+    calls: list[int] = []
+
+    def pilot() -> np.ndarray:
+        calls.append(1)
+        return np.array([[0.0], [2.0], [4.0]])
+
+    recipe = recipe_for(model, family=Family.CAUSAL_LM)
+    file = tmp_path / "pilot.json"
+    for share, expected in ((0.1, 0.2), (0.5, 1.0)):
+        assert settled_error(file, pilot_recipe=recipe, share=share, pilot=pilot) == pytest.approx(expected)
+    assert len(calls) == 1
+    settled_error(file, pilot_recipe=replace(recipe, layers=(1,)), share=0.1, pilot=pilot)
+    assert len(calls) == 2
