@@ -29,7 +29,7 @@ class Truncation:
     """Coefficients of the truncated factors on the stacked ones, and the whole spectrum.
 
     `outer` (R', R) and `inner` (R', R) multiply the stacked rows of the side whose Gram matrix is exact and of the
-    other one. Rows are ordered by falling singular value, so that the first r are the best rank-r approximation for every r.
+    other one. Rows are ordered by falling singular value: the first r are the best rank-r approximation for every r.
     `singular` (R',) are the singular values of the delta, descending.
     """
 
