@@ -75,13 +75,13 @@ def blend(
     }
     job = _job(weights, out, recipe)
     output = Output(
-        profile=_profile(profile, base_weights, [one.adapter.config.fan_in_fan_out for one in opened.values()]),
+        profile=profile_of(profile, base_weights, [one.adapter.config.fan_in_fan_out for one in opened.values()]),
         dtype=getattr(torch, dtype.value),
         base_model_name=name,
         revision=revision,
     )
     target = check_job({text: one.adapter for text, one in opened.items()}, job)
-    how = _recompression(rank, energy)
+    how = recompression_of(rank, energy)
     report = stream_blends([target], how, output, spectra=spectra, threads=threads, device=torch.device("cpu"))[0]
     return {
         "out": str(out),
@@ -147,7 +147,8 @@ def _common_base(configs: Mapping[str, Mapping[str, Any]]) -> str:
     return known.pop() if known else ""
 
 
-def _profile(name: ProfileName, base: Mapping[str, Any] | None, transposed: Sequence[bool]) -> Any:
+def profile_of(name: ProfileName, base: Mapping[str, Any] | None, transposed: Sequence[bool]) -> Any:
+    """The profile of that name; the portable one completes modules where the base's weights are given."""
     from tasks.blending.base_weights import matrix_shapes
     from tasks.blending.profiles import Compact, Portable
 
@@ -158,7 +159,8 @@ def _profile(name: ProfileName, base: Mapping[str, Any] | None, transposed: Sequ
             return Compact()
 
 
-def _recompression(rank: int | None, energy: float | None) -> Any:
+def recompression_of(rank: int | None, energy: float | None) -> Any:
+    """Exact where neither is given, else truncation to a rank or to a share of the energy."""
     from tasks.blending.recompression import Exact, ToEnergy, ToRank
 
     if rank is not None:

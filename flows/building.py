@@ -96,8 +96,7 @@ def baseline_weights(
 def _method_weights(run: Run, library: Library, frame: Frame, composition: Composition) -> dict[str, tuple[float, ...]]:
     neighbours = [library.references[near.reference] for near in composition.neighbours]
     target = library.target_prototypes[composition.target]
-    baselines = baseline_weights(run.settings.projection, composition, neighbours, target, frame.scale)
-    return {**baselines, "chosen": composition.weights}
+    return baseline_weights(run.settings.projection, composition, neighbours, target, frame.scale)
 
 
 def _job(run: Run, library: Library, frame: Frame, target: Target, built: Built) -> "EvaluationJob":
@@ -105,8 +104,8 @@ def _job(run: Run, library: Library, frame: Frame, target: Target, built: Built)
     from tasks.evaluation.examiners.setting import Setting
 
     how = run.settings.evaluation
-    champion = run.champion_adapter(target.name)
-    whole = {"ceiling": target.ceiling, INCUMBENT: champion}
+    # The adapter is scored as it is served, from its own files, truncated and rounded as the project asks.
+    whole = {"chosen": built.adapter, "ceiling": target.ceiling, INCUMBENT: run.champion_adapter(target.name)}
     return EvaluationJob(
         target=target.name,
         setting=Setting(

@@ -13,9 +13,10 @@ from typing import Annotated, Any
 
 import typer
 
-from flows.messages import print_problems, print_report
+from flows.blend import DEFAULT_DORA_ENERGY, DEFAULT_THREADS, ElementType, ProfileName
+from flows.messages import print_problems, print_report, print_training
 from flows.settings import Project, load_project
-from tasks.files import InvalidInput
+from tasks.files import InvalidInput, Problem
 
 OK, SOME_FAILED, INVALID, COULD_NOT_RUN, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -34,6 +35,8 @@ class Domain(StrEnum):
     """Domains of the embedded examples."""
 
     DIGITS = "digits"
+    SEGMENTATION = "segmentation"
+    REPORTS = "reports"
 
 
 @contextlib.contextmanager
@@ -65,6 +68,12 @@ def _interrupt(signum: int, frame: object) -> None:
     raise KeyboardInterrupt
 
 
+def _heed_signals() -> None:
+    """End in order on both signals; a shell that starts a command with `&` makes it deaf to the first one otherwise."""
+    signal.signal(signal.SIGINT, _interrupt)
+    signal.signal(signal.SIGTERM, _interrupt)
+
+
 @contextlib.contextmanager
 def _stdout_for_the_result() -> Iterator[None]:
     """Send what libraries print to stderr, so that stdout holds the result alone."""
@@ -82,7 +91,7 @@ def _stdout_for_the_result() -> Iterator[None]:
 def _run_flow(location: Path, choose: Callable[[], Callable[[Project], dict[str, Any]]]) -> dict[str, Any]:
     from flows.services import prefect_server
 
-    signal.signal(signal.SIGTERM, _interrupt)
+    _heed_signals()
     project = load_project(location)
     with _stdout_for_the_result(), prefect_server(project.workspace, scheduling=False):
         return choose()(project)
@@ -123,6 +132,25 @@ def check(project: ProjectPath, as_json: AsJson = False) -> None:
         if problems:
             raise InvalidInput(*problems)
         typer.echo(json.dumps({"ok": True, "problems": []}) if as_json else "everything is in order")
+
+
+@app.command()
+def train(project: ProjectPath, as_json: AsJson = False) -> None:
+    """Fine-tune one LoRA for every reference that has labelled samples and no adapter yet."""
+
+    def choose() -> Callable[[Project], dict[str, Any]]:
+        from flows.train import train as run
+
+        return lambda opened: run(str(opened.file))
+
+    with _exit_codes(as_json):
+        report = _run_flow(project, choose)
+        if as_json:
+            typer.echo(json.dumps(report))
+        else:
+            print_training(report)
+        if report["failures"]:
+            raise typer.Exit(SOME_FAILED)
 
 
 @app.command()
@@ -188,6 +216,80 @@ def explain(
 
 
 @app.command()
+def blend(
+    adapter: Annotated[list[str], typer.Option(help="ADAPTER=WEIGHT; repeat for each. A directory, file or hub id.")],
+    out: Annotated[Path, typer.Option(help="Directory to make.")],
+    rank: Annotated[int | None, typer.Option(help="Truncate to the best adapter of this rank.")] = None,
+    energy: Annotated[float | None, typer.Option(help="Truncate, keeping this share of the squared norm.")] = None,
+    profile: Annotated[ProfileName, typer.Option(help="Who is to load it.")] = ProfileName.PORTABLE,
+    dtype: Annotated[ElementType, typer.Option(help="Element type of the result.")] = ElementType.FLOAT32,
+    base: Annotated[Path | None, typer.Option(help="Base model directory, to convert DoRA or kohya names.")] = None,
+    base_model: Annotated[str | None, typer.Option(help="Base model name to write into the result.")] = None,
+    revision: Annotated[str | None, typer.Option(help="Base model revision to write into the result.")] = None,
+    dora_energy: Annotated[float, typer.Option(help="Kept share when DoRA is converted.")] = DEFAULT_DORA_ENERGY,
+    spectra: Annotated[bool, typer.Option(help="Report norms and effective ranks of an exact blend.")] = True,
+    threads: Annotated[int, typer.Option(help="Modules at once.")] = DEFAULT_THREADS,
+    as_json: AsJson = False,
+) -> None:
+    """Blend any LoRA adapters into one, exactly and without the base model."""
+    with _exit_codes(as_json):
+        from flows.blend import blend as run
+
+        with _stdout_for_the_result():
+            made = run(
+                adapter,
+                out,
+                rank=rank,
+                energy=energy,
+                profile=profile,
+                dtype=dtype,
+                base=base,
+                base_model=base_model,
+                revision=revision,
+                dora_energy=dora_energy,
+                spectra=spectra,
+                threads=threads,
+            )
+        text = "{out}: rank {rank}, {modules} modules, lost energy {lost_energy:.2e}, {seconds:.1f} s"
+        typer.echo(json.dumps(made) if as_json else text.format(**made))
+
+
+@app.command()
+def doctor(
+    directory: Annotated[Path, typer.Argument(help="Adapter directory.", show_default=False)],
+    consumers: Annotated[str, typer.Option("--for", help="peft, vllm, sglang, lorax, diffusers, or all.")] = "all",
+    as_json: AsJson = False,
+) -> None:
+    """Tell whether an adapter directory will load there, and what to change if not."""
+    with _exit_codes(as_json):
+        from flows.doctor import doctor as run
+        from flows.messages import print_verdicts
+
+        with _stdout_for_the_result():
+            found = run(directory, _consumers(consumers))
+        if as_json:
+            typer.echo(json.dumps(found))
+        else:
+            print_verdicts(found["verdicts"])
+        if not all(verdict["loads"] for verdict in found["verdicts"].values()):
+            raise typer.Exit(SOME_FAILED)
+
+
+def _consumers(names: str) -> list[Any]:
+    from tasks.blending.consumers import Consumer
+
+    if names == "all":
+        return []
+    known = [consumer.value for consumer in Consumer]
+    unknown = [name for name in names.split(",") if name not in known]
+    if unknown:
+        raise InvalidInput(
+            *(Problem(name, "it is no known consumer", f"use {', '.join(known)}, all") for name in unknown)
+        )
+    return [Consumer(name) for name in names.split(",")]
+
+
+@app.command()
 def schedule(
     project: ProjectPath,
     cron: Annotated[str | None, typer.Option(help="Five-field cron line; the project file's by default.")] = None,
@@ -197,7 +299,7 @@ def schedule(
     with _exit_codes(False):
         from flows.schedule import serve_nightly
 
-        signal.signal(signal.SIGTERM, _interrupt)
+        _heed_signals()
         serve_nightly(load_project(project), cron=cron, port=port)
 
 

@@ -16,7 +16,23 @@ def _digits(directory: Path, *, seed: int, progress: Progress) -> None:
     build(directory, seed=seed, progress=progress)
 
 
-_BUILDERS: dict[str, Callable[..., None]] = {"digits": _digits}
+def _segmentation(directory: Path, *, seed: int, progress: Progress) -> None:
+    from tasks.examples.segmentation.build import build
+
+    build(directory, seed=seed, progress=progress)
+
+
+def _reports(directory: Path, *, seed: int, progress: Progress) -> None:
+    from tasks.examples.reports.build import build
+
+    build(directory, seed=seed, progress=progress)
+
+
+_BUILDERS: dict[str, Callable[..., None]] = {
+    "digits": _digits,
+    "segmentation": _segmentation,
+    "reports": _reports,
+}
 
 
 @contextlib.contextmanager

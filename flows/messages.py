@@ -85,12 +85,23 @@ def print_report(report: Mapping[str, Any]) -> None:
         f"{report['prototypes_computed']} prototypes computed, {report['compositions_solved']} compositions solved, "
         f"{report['versions_registered']} versions registered in {report['seconds']:.1f} s"
     )
-    for failure in report["failures"]:
+    _print_failures(console, report["failures"])
+
+
+def _print_failures(console: Console, failures: Iterable[Mapping[str, str]]) -> None:
+    for failure in failures:
         console.print(
             f"failed: {failure['item']} ({failure['stage']}): {failure['error']}\n    -> {failure['remedy']}",
             highlight=False,
             markup=False,
         )
+
+
+def print_training(report: Mapping[str, Any]) -> None:
+    """The result of a training, for a terminal."""
+    console = _console()
+    console.print(f"{report['adapters_trained']} adapters trained in {report['seconds']:.1f} s")
+    _print_failures(console, report["failures"])
 
 
 def print_explanation(explanation: Mapping[str, Any]) -> None:
@@ -120,3 +131,13 @@ def print_explanation(explanation: Mapping[str, Any]) -> None:
             scores.add_row(method.replace("_", " "), _first_metric(explanation["scores"], method))
         console.print(scores)
     console.print(f"adapter: {explanation['adapter']}", highlight=False)
+
+
+def print_verdicts(verdicts: Mapping[str, Any]) -> None:
+    """Who loads an adapter, and every broken rule with its remedy."""
+    console = _console()
+    for consumer, verdict in verdicts.items():
+        how = "verified by loading" if verdict["verified"] == "loading" else "by its rules"
+        console.print(f"{consumer}: {'loads' if verdict['loads'] else 'does not load'} ({how})", highlight=False)
+        for broken in verdict["broken"]:
+            console.print(f"  {broken['rule']}: {broken['found']}\n      -> {broken['remedy']}", markup=False)

@@ -1,5 +1,6 @@
 """The contract's JSON report, and what a person reads of it in the terminal."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -32,6 +33,19 @@ def refresh_report(library: Any, *, run_id: str, seconds: float) -> Report:
         "seconds": seconds,
         "failures": failures_json(library.failures),
         "targets": [],
+    }
+
+
+def training_report(
+    trained: int, failures: Sequence[Failure], *, run_id: str, mlflow_run: str | None, started: float
+) -> Report:
+    """What a training did."""
+    return {
+        "run_id": run_id,
+        "mlflow_run": mlflow_run,
+        "adapters_trained": trained,
+        "seconds": time.monotonic() - started,
+        "failures": failures_json(failures),
     }
 
 

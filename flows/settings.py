@@ -8,8 +8,18 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
 
+from flows.blend import ElementType, ProfileName
 from tasks.files import InvalidInput, Problem
 from tasks.library.families import Family
 from tasks.prototypes.settings import Pooling
@@ -56,6 +66,26 @@ class PrototypeSettings(Frozen):
     shard_size: PositiveInt = 64  # references in one Prefect task; a shard should last 10 s or more
 
 
+class TrainingSettings(Frozen):
+    """How `tesserae train` makes an adapter for a reference that has none."""
+
+    rank: PositiveInt = 16
+    alpha: PositiveFloat = 16.0
+    dropout: Share = 0.0
+    modules: tuple[str, ...] | None = None  # None: the usual ones of the family
+    steps: PositiveInt = 500
+    batch_size: PositiveInt = 16
+    learning_rate: PositiveFloat = 1e-3
+    weight_decay: NonNegativeFloat = 0.0
+    clip: PositiveFloat = 1.0  # largest gradient norm
+    warmup: Share = 0.05  # of the steps
+    validation: Share = 0.1  # of the rows, held out for early stopping
+    validate_every: PositiveInt = 50  # steps
+    patience: PositiveInt = 5  # looks without a better held-out loss before training stops
+    checkpoint_every: PositiveInt = 50  # steps
+    seed: int = 0
+
+
 class ProjectionSettings(Frozen):
     """How a target's prototype is written as a combination of references."""
 
@@ -71,9 +101,18 @@ class ProjectionSettings(Frozen):
 
 
 class BlendingSettings(Frozen):
-    """How adapters become one."""
+    """How adapters become one. Without `rank` and `energy` the blend is exact: ranks add up."""
 
-    rank: PositiveInt | None = None  # None is exact: ranks add up; a number truncates to the best adapter of that rank
+    rank: PositiveInt | None = None  # the best adapter of that rank
+    energy: Annotated[float, Field(gt=0, le=1)] | None = None  # the smallest rank that keeps that share of the norm
+    profile: ProfileName = ProfileName.PORTABLE  # `compact` is smaller, and for PEFT alone
+    dtype: ElementType = ElementType.FLOAT32  # an exact blend needs float32 to stay exact
+
+    @model_validator(mode="after")
+    def _one_truncation(self) -> "BlendingSettings":
+        if self.rank is not None and self.energy is not None:
+            raise ValueError("rank and energy are two ways to truncate; give one of them")
+        return self
 
 
 class EvaluationSettings(Frozen):
@@ -177,6 +216,7 @@ class ProjectSettings(Frozen):
     trust_remote_code: Literal[False, True] = False
     workspace: str = "workspace"
     prototypes: PrototypeSettings = PrototypeSettings()
+    training: TrainingSettings = TrainingSettings()
     projection: ProjectionSettings = ProjectionSettings()
     blending: BlendingSettings = BlendingSettings()
     evaluation: EvaluationSettings = EvaluationSettings()

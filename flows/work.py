@@ -4,14 +4,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tasks.composition.recipe import RECIPE_NAME, Recipe
-from tasks.files import write_json
+from tasks.composition.recipe import Recipe
 from tasks.prototypes.extraction import Job, ShardReport, extract_shard
 from tasks.prototypes.settings import ExtractionSettings, Machine
 from tasks.prototypes.settings import Recipe as EncodingRecipe
 
 if TYPE_CHECKING:
     from tasks.evaluation.evaluate import EvaluationJob  # imports torch and peft, which a quiet night never needs
+    from tasks.training.job import TrainingJob
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,22 +37,36 @@ def extract_on_worker(work: ShardWork) -> ShardReport:
     return extract_shard(work.jobs, ExtractionSettings(work.recipe, machine), work.directory)
 
 
-def blend_recipe(recipe: Recipe, directory: Path) -> None:
-    """Make the adapter that a recipe describes; the recipe beside it comes last and says that it is whole."""
-    from tasks.blending.exact import blend_exact
-    from tasks.blending.peft_files import read_adapter, write_adapter
+def blend_recipe(recipe: Recipe, directory: Path, *, threads: int) -> None:
+    """Make the adapter that a recipe describes, with the recipe beside it; what is there already is left alone."""
+    import torch
 
-    if (directory / RECIPE_NAME).is_file():
+    from flows.blend import ProfileName, profile_of, recompression_of
+    from tasks.blending.peft_files import read_adapter
+    from tasks.blending.streaming import Job as BlendJob
+    from tasks.blending.streaming import Output, check_job, stream_blends
+
+    if directory.exists():
         return
-    used = [ingredient for ingredient in recipe.ingredients if ingredient.weight != 0] or list(recipe.ingredients[:1])
-    adapters = [replace(read_adapter(item.adapter), name=item.reference) for item in used]
-    blend = blend_exact(
-        adapters, [item.weight for item in used], base_model_name=recipe.base_model, revision=recipe.revision
+    used = [item for item in recipe.ingredients if item.weight != 0] or list(recipe.ingredients[:1])
+    adapters = {item.reference: replace(read_adapter(item.adapter), name=item.reference) for item in used}
+    job = BlendJob(
+        weights={item.reference: item.weight for item in used},
+        directory=directory,
+        metadata={"tesserae_recipe": recipe.digest},
+        recipe=recipe.as_json(),
     )
-    write_adapter(blend, directory)
-    shares = {module: dict(share) for module, share in blend.shares.items()}
-    blended = {"rank": blend.rank, "lost_energy": blend.lost_energy, "shares": shares}
-    write_json(directory / RECIPE_NAME, {**recipe.as_json(), "blend": blended})
+    how = recipe.settings["blending"]
+    transposed = [adapter.config.fan_in_fan_out for adapter in adapters.values()]
+    output = Output(
+        profile=profile_of(ProfileName(how["profile"]), None, transposed),
+        dtype=getattr(torch, how["dtype"]),
+        base_model_name=recipe.base_model,
+        revision=recipe.revision,
+    )
+    recompression = recompression_of(how["rank"], how["energy"])
+    device = torch.device(worker_device())
+    stream_blends([check_job(adapters, job)], recompression, output, spectra=True, threads=threads, device=device)
 
 
 def evaluate_on_worker(job: "EvaluationJob", directory: Path) -> None:
@@ -80,6 +94,26 @@ def build_target(work: TargetWork) -> None:
     import torch
 
     torch.set_num_threads(work.threads)
-    blend_recipe(work.recipe, work.adapter)
+    blend_recipe(work.recipe, work.adapter, threads=work.threads)
     if work.job is not None and work.evaluation is not None:
         evaluate_on_worker(work.job, work.evaluation)
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """The training curve of one reference: (step, metrics) in order."""
+
+    name: str
+    points: tuple[tuple[int, dict[str, float]], ...]
+
+
+def train_on_worker(job: "TrainingJob", threads: int) -> Curve:
+    """Train one adapter on this worker's device."""
+    import torch
+
+    from tasks.training.train import train_adapter
+
+    torch.set_num_threads(threads)
+    points: list[tuple[int, dict[str, float]]] = []
+    train_adapter(replace(job, device=worker_device()), lambda step, metrics: points.append((step, dict(metrics))))
+    return Curve(job.name, tuple(points))

@@ -53,6 +53,10 @@ class Workspace:
         """Where a champion's adapter is fetched to, to be scored beside its challenger."""
         return self.root / "champions" / target / version
 
+    def checkpoint(self, reference: str) -> Path:
+        """Where an unfinished training goes on from."""
+        return self.root / "training" / f"{reference}.safetensors"
+
     def evaluation(self, target: str, digest: str) -> Path:
         """Directory of a target's scores and picture."""
         return self.root / "evaluations" / target / digest

@@ -71,6 +71,12 @@ class Registry:
         for batch in _chunks([Param(key, value) for key, value in params.items()], _PARAMS_PER_BATCH):
             self._client.log_batch(run_id, params=batch)
 
+    def log_curve(self, run_id: str, points: Sequence[tuple[int, Mapping[str, float]]], *, now_ms: int) -> None:
+        """Log metrics by step."""
+        values = [Metric(key, float(value), now_ms, step) for step, by in points for key, value in by.items()]
+        for batch in _chunks(values, _METRICS_PER_BATCH):
+            self._client.log_batch(run_id, metrics=batch)
+
     def log_directory(self, run_id: str, directory: Path, *, under: str | None) -> None:
         """Copy a directory's files into the run's artifacts."""
         self._client.log_artifacts(run_id, str(directory), under)

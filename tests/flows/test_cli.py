@@ -7,7 +7,8 @@ import pytest
 
 from tests.conftest import tesserae
 
-COMMANDS = ["example", "check", "refresh", "compose", "nightly", "explain", "schedule", "ui"]
+PROJECT_COMMANDS = ["example", "check", "train", "refresh", "compose", "nightly", "explain", "schedule", "ui"]
+COMMANDS = [*PROJECT_COMMANDS, "blend", "doctor"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -140,7 +140,7 @@ def test_the_adapter_is_rebuilt_bit_for_bit_from_its_recipe(night: Night, tmp_pa
     from tasks.composition.recipe import read_recipe
 
     adapter = Path(night.report["targets"][0]["adapter"])
-    blend_recipe(read_recipe(adapter), tmp_path / "again")
+    blend_recipe(read_recipe(adapter), tmp_path / "again", threads=1)
     for name in ("adapter_model.safetensors", "adapter_config.json", "recipe.json"):
         assert (tmp_path / "again" / name).read_bytes() == (adapter / name).read_bytes()
 
@@ -195,3 +195,15 @@ def test_the_champion_is_scored_again_beside_its_challenger_with_the_same_result
             seen[stored["target"]] = {"accuracy": stored["scores"]["champion"]["accuracy"]["value"]}
     champions = [one["target"] for one in night.report["targets"] if one["aliases"] == ["champion"]]
     assert seen == {target: first[target] for target in champions}
+
+
+def test_a_truncated_night_serves_adapters_of_that_rank_and_scores_them_as_they_are_served(slept: Path):
+    edit_project(slept, lambda settings: settings.update(blending={"rank": 2}))
+    report = tesserae("compose", slept, "--target", "ramp_scale", "--json").json
+    (target,) = report["targets"]
+    config = json.loads((Path(target["adapter"]) / "adapter_config.json").read_text())
+    assert config["r"] == 2
+    recipe = json.loads((Path(target["adapter"]) / "recipe.json").read_text())
+    assert 0 < recipe["blend"]["lost_energy"] < 1
+    # The l1 row is the exact blend of the same weights: truncation shows as the difference.
+    assert target["scores"]["chosen"] != target["scores"]["l1"]
