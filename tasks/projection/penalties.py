@@ -32,7 +32,7 @@ def by_bic(paths: Paths, moments: Moments, penalties: np.ndarray, *, dimension: 
     weights = paths.at(penalties)
     count = (np.abs(weights) > 0.0).sum(axis=2)
     residual = squared_residuals(weights, moments)
-    scores = bic(residual, count, dimension=dimension, floor=(FIT_FLOOR * scale)[:, None])
+    scores = bic(residual, count, dimension=dimension, candidates=moments.size, floor=(FIT_FLOOR * scale)[:, None])
     return np.take_along_axis(penalties, scores.argmin(axis=1)[:, None], 1)[:, 0]
 
 

@@ -3,10 +3,12 @@
 The l1 penalty orders the atoms well but shrinks their weights, and under a sum constraint it cannot select among
 nonnegative solutions at all. So the path only proposes supports; each is refitted without penalty, and
 
-    BIC = d log(RSS / d) + log(d) |support|
+    BIC = d log(RSS / d) + (log(d) + 2 log(k)) |support|
 
-decides (d: prototype dimension; Schwarz, "Estimating the dimension of a model", 1978). The free path is taken about the
-library's centre, so that the whole is independent of the origin.
+decides, d the prototype's dimension and k the number of candidates (the extended criterion of Chen and Chen, Biometrika
+95 (2008): Schwarz's log(d) alone lets the best of many useless atoms in). Then atoms leave, the least useful first, for
+as long as the criterion falls. The free path is taken about the library's centre, so that the whole is independent of
+the origin.
 """
 
 from dataclasses import dataclass
@@ -46,7 +48,13 @@ def choose_supports(
     everyone = np.arange(about_centre.count)
     support = np.zeros(about_centre.correlations.shape, dtype=bool)
     support[everyone, nearest] = True
-    best = bic(reachable[everyone, nearest], np.ones(about_centre.count), dimension=dimension, floor=floor)
+    best = bic(
+        reachable[everyone, nearest],
+        np.ones(about_centre.count),
+        dimension=dimension,
+        candidates=about_centre.size,
+        floor=floor,
+    )
     level = np.ones(about_centre.count) * np.inf
     loaded = (about_centre.correlations / (units.length * units.load)[:, None]).T
     ends = PATH_END * np.abs(loaded).max(axis=0)
@@ -55,7 +63,9 @@ def choose_supports(
     ):
         rows, count = step.problems, step.support.sum(axis=0)
         fit = _refitted(step, loaded[:, rows], about_centre.energy[rows], units.length[rows], units.load[rows])
-        score = np.where(count > 0, bic(fit, count, dimension=dimension, floor=floor[rows]), np.inf)
+        score = np.where(
+            count > 0, bic(fit, count, dimension=dimension, candidates=about_centre.size, floor=floor[rows]), np.inf
+        )
         better = score < best[rows] - TIE
         best[rows[better]] = score[better]
         level[rows[better]] = step.levels[better]
@@ -64,10 +74,47 @@ def choose_supports(
     return Choice(support, penalty, best)
 
 
-def bic(squared_residual: np.ndarray, count: np.ndarray, *, dimension: int, floor: np.ndarray) -> np.ndarray:
-    """Schwarz's criterion, d log(RSS / d) + log(d) count, with residuals below `floor` counted as equally good."""
+def bic(
+    squared_residual: np.ndarray, count: np.ndarray, *, dimension: int, candidates: int, floor: np.ndarray
+) -> np.ndarray:
+    """The extended criterion for supports of `count` among `candidates`; residuals below `floor` are equally good."""
     rss = np.maximum(np.maximum(squared_residual, floor), np.finfo(float).tiny)
-    return dimension * np.log(rss / dimension) + np.log(dimension) * count
+    return dimension * np.log(rss / dimension) + price_of_an_atom(dimension, candidates) * count
+
+
+def price_of_an_atom(dimension: int, candidates: int) -> float:
+    """What one more atom must gain in d log(RSS): log(d) + 2 log(k)."""
+    return float(np.log(dimension) + 2.0 * np.log(candidates))
+
+
+def prune(moments: Moments, support: np.ndarray, *, dimension: int, floor: np.ndarray) -> np.ndarray:
+    """Take atoms out of each support (t, k), the least useful first, for as long as BIC falls.
+
+    The path enters an atom for good reasons at its penalty that may be gone when the others are refitted. Taking atom
+    j out of a least squares fit with sum one raises the squared residual by w_j^2 / C_jj, where C is the inverse of
+    the Gram matrix on the support within the directions that keep the sum. Moments with the origin at the target;
+    floor (t,): squared residual below which fits count as equal.
+    """
+    support = support.copy()
+    for _ in range(moments.size - 1):
+        rows = np.flatnonzero(support.sum(axis=1) > 1)
+        some, scale = support[rows], _scale(moments[rows])
+        pairs = some[:, :, None] & some[:, None, :]
+        inverse = np.linalg.pinv(_shifted(moments[rows], pairs, scale), hermitian=True) * pairs
+        along = inverse.sum(axis=2)
+        size = along.sum(axis=1)
+        weights = along / size[:, None]
+        kept = np.diagonal(inverse, axis1=1, axis2=2) - along**2 / size[:, None]
+        loss = np.where(some & (kept > 0.0), weights**2 / np.where(kept > 0.0, kept, 1.0), np.inf) * scale[:, None]
+        least = loss.argmin(axis=1)
+        fit = np.maximum(np.einsum("ti,tij,tj->t", weights, moments.gram[rows], weights), floor[rows])
+        raised = np.maximum(fit + loss[np.arange(len(rows)), least], floor[rows])
+        gain = dimension * np.log(raised / np.maximum(fit, np.finfo(float).tiny))
+        out = gain < price_of_an_atom(dimension, moments.size)
+        if not out.any():
+            break
+        support[rows[out], least[out]] = False
+    return support
 
 
 def _refitted(step: Step, loaded: np.ndarray, energy: np.ndarray, length: np.ndarray, load: np.ndarray) -> np.ndarray:
@@ -83,10 +130,8 @@ def _refitted(step: Step, loaded: np.ndarray, energy: np.ndarray, length: np.nda
 
 def refit_weights(moments: Moments, support: np.ndarray) -> np.ndarray:
     """Least squares weights (t, k) with sum one on each support (t, k); moments with the origin at the target."""
-    scale = np.einsum("tkk->t", moments.gram) / moments.size
-    scale = np.where(scale > 0.0, scale, 1.0)
     pairs = support[:, :, None] & support[:, None, :]
-    system = np.where(pairs, moments.gram / scale[:, None, None] + 1.0, np.eye(moments.size))
+    system = _shifted(moments, pairs, _scale(moments))
     right = support.astype(np.float64)
     try:
         solution = np.linalg.solve(system, right[:, :, None])[:, :, 0]
@@ -94,3 +139,13 @@ def refit_weights(moments: Moments, support: np.ndarray) -> np.ndarray:
         solution = np.matmul(np.linalg.pinv(system, hermitian=True), right[:, :, None])[:, :, 0]
     weights = np.where(support, solution, 0.0)
     return weights / weights.sum(axis=1, keepdims=True)
+
+
+def _scale(moments: Moments) -> np.ndarray:
+    scale = np.einsum("tkk->t", moments.gram) / moments.size
+    return np.where(scale > 0.0, scale, 1.0)
+
+
+def _shifted(moments: Moments, pairs: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """Gram / scale + 1 on the supports' pairs (t, k, k), the identity elsewhere: on sum one the 1 changes nothing."""
+    return np.where(pairs, moments.gram / scale[:, None, None] + 1.0, np.eye(moments.size))

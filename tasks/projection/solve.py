@@ -13,7 +13,7 @@ from tasks.projection.duplicates import Merged, merge_duplicates
 from tasks.projection.lockstep import lockstep_weights
 from tasks.projection.moments import Moments, gather_moments, gather_moments_about, scales_of
 from tasks.projection.projection import NotCertified, Projection, coverage
-from tasks.projection.refit import choose_supports, refit_weights
+from tasks.projection.refit import FIT_FLOOR, choose_supports, prune, refit_weights
 from tasks.projection.variants import Variant
 
 FAST_GAP = 1e-8  # a lockstep answer above this goes to the fallbacks, however generous the tolerance
@@ -140,7 +140,8 @@ def solve_moments(
             raise ValueError("the refit variant walks the free path about the centre and needs those moments too")
         squares = np.einsum("tkk->tk", merged.moments.gram)
         choice = choose_supports(merged.merge(about_centre), squares, dimension=dimension, allowed=merged.allowed)
-        return _certify_refit(merged, choice.support, choice.penalty, tolerance)
+        support = prune(merged.moments, choice.support, dimension=dimension, floor=FIT_FLOOR * about_centre.energy)
+        return _certify_refit(merged, support, choice.penalty, tolerance)
     penalty = np.maximum(penalty, _least_penalty(moments, variant))
     weights = merged.share(
         lockstep_weights(merged.moments, penalty=penalty, variant=variant, allowed=merged.allowed, device=device)
