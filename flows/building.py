@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from prefect import task
@@ -19,15 +18,14 @@ from flows.settings import ProjectionSettings
 from flows.work import TargetWork, build_target
 from tasks.composition.composition import Composition
 from tasks.composition.recipe import RECIPE_NAME, Recipe, recipe_of
+from tasks.evaluation.examiners.setting import Setting
+from tasks.evaluation.job import Bootstrap, EvaluationJob
 from tasks.evaluation.methods import Scene, weights_by_method
 from tasks.evaluation.score_store import read_scores
 from tasks.evaluation.scores import TargetScores
 from tasks.files import Failure, digest_value
 from tasks.library.snapshot import Target
 from tasks.prototypes.statistics import Prototype
-
-if TYPE_CHECKING:
-    from tasks.evaluation.evaluate import EvaluationJob
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +97,7 @@ def _method_weights(run: Run, library: Library, frame: Frame, composition: Compo
     return baseline_weights(run.settings.projection, composition, neighbours, target, frame.scale)
 
 
-def _job(run: Run, library: Library, frame: Frame, target: Target, built: Built) -> "EvaluationJob":
-    from tasks.evaluation.evaluate import Bootstrap, EvaluationJob
-    from tasks.evaluation.examiners.setting import Setting
-
+def _job(run: Run, library: Library, frame: Frame, target: Target, built: Built) -> EvaluationJob:
     how = run.settings.evaluation
     # The adapter is scored as it is served, from its own files, truncated and rounded as the project asks.
     whole = {"chosen": built.adapter, "ceiling": target.ceiling, INCUMBENT: run.champion_adapter(target.name)}

@@ -6,7 +6,6 @@ entries -> training jobs -> adapters beside the samples, and their curves in MLf
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
@@ -20,9 +19,7 @@ from tasks.library.base_model import BaseModel, resolve_base
 from tasks.library.discovery import discover
 from tasks.library.entries import Entry
 from tasks.library.names import name_problems
-
-if TYPE_CHECKING:
-    from tasks.training.job import TrainingJob
+from tasks.training.job import LoraShape, Schedule, TrainingJob
 
 
 def _untrained(run: Run) -> list[Entry]:
@@ -34,9 +31,7 @@ def _untrained(run: Run) -> list[Entry]:
     return [one for one in entries if one.adapter and not (Path(one.adapter) / "adapter_config.json").is_file()]
 
 
-def _job(run: Run, base: BaseModel, entry: Entry) -> "TrainingJob":
-    from tasks.training.job import LoraShape, Schedule, TrainingJob
-
+def _job(run: Run, base: BaseModel, entry: Entry) -> TrainingJob:
     how = run.settings.training
     return TrainingJob(
         name=entry.name,
@@ -71,7 +66,7 @@ def _log_curve(run: Run, curve: Curve, *, parent: str) -> None:
 
 
 @task(name="train adapters", cache_policy=NO_CACHE)
-def train_all(run: Run, jobs: Sequence["TrainingJob"], *, parent: str) -> tuple[int, tuple[Failure, ...]]:
+def train_all(run: Run, jobs: Sequence[TrainingJob], *, parent: str) -> tuple[int, tuple[Failure, ...]]:
     """Train every job on the workers, one adapter a worker at a time; each fails alone and can be resumed."""
     threads, tries = run.workers.threads, run.settings.cluster.attempts
     futures = [run.workers.client.submit(train_on_worker, job, threads, pure=False, retries=tries - 1) for job in jobs]

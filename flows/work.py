@@ -2,16 +2,13 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tasks.composition.recipe import Recipe
+from tasks.evaluation.job import EvaluationJob
 from tasks.prototypes.extraction import Job, ShardReport, extract_shard
 from tasks.prototypes.settings import ExtractionSettings, Machine
 from tasks.prototypes.settings import Recipe as EncodingRecipe
-
-if TYPE_CHECKING:
-    from tasks.evaluation.evaluate import EvaluationJob  # imports torch and peft, which a quiet night never needs
-    from tasks.training.job import TrainingJob
+from tasks.training.job import TrainingJob
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +66,7 @@ def blend_recipe(recipe: Recipe, directory: Path, *, threads: int) -> None:
     stream_blends([check_job(adapters, job)], recompression, output, spectra=True, threads=threads, device=device)
 
 
-def evaluate_on_worker(job: "EvaluationJob", directory: Path) -> None:
+def evaluate_on_worker(job: EvaluationJob, directory: Path) -> None:
     """Score every method of a target on this worker's device, and store the result."""
     from tasks.evaluation.evaluate import evaluate_target
     from tasks.evaluation.score_store import write_scores
@@ -84,7 +81,7 @@ class TargetWork:
 
     recipe: Recipe
     adapter: Path
-    job: "EvaluationJob | None"
+    job: EvaluationJob | None
     evaluation: Path | None
     threads: int
 
@@ -107,7 +104,7 @@ class Curve:
     points: tuple[tuple[int, dict[str, float]], ...]
 
 
-def train_on_worker(job: "TrainingJob", threads: int) -> Curve:
+def train_on_worker(job: TrainingJob, threads: int) -> Curve:
     """Train one adapter on this worker's device."""
     import torch
 

@@ -1,8 +1,6 @@
 """Score every method on one target: one base model, one evaluation set, one blend; only the weights differ."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -14,41 +12,12 @@ from tasks.evaluation.applied import applied
 from tasks.evaluation.controls import norm_matched, permuted_weights, random_control
 from tasks.evaluation.examiners.examiner import Examiner
 from tasks.evaluation.examiners.opening import open_examiner
-from tasks.evaluation.examiners.setting import Setting
 from tasks.evaluation.intervals import mean_intervals
+from tasks.evaluation.job import Bootstrap, EvaluationJob
 from tasks.evaluation.scores import Examination, Score, Shown, TargetScores
 from tasks.files import digest_value
 
 RANDOM, PERMUTED = "random", "permuted"
-
-
-@dataclass(frozen=True, slots=True)
-class Bootstrap:
-    """Resamples over samples, the interval's level, and the seed of both resamples and controls."""
-
-    resamples: int
-    level: float
-    seed: int
-
-
-@dataclass(frozen=True, slots=True)
-class EvaluationJob:
-    """Everything one target's evaluation depends on; picklable.
-
-    `adapters` are the neighbourhood's directories and `weights[method]` the weights on them, in the same order;
-    `whole[method]` are directories scored as they are (the ceiling, a champion): weight one through the same blend.
-    The two controls are drawn `draws` times with the norms of method `controlled`, which must be in `weights`; with
-    None there are no controls.
-    """
-
-    target: str
-    setting: Setting
-    adapters: tuple[Path, ...]
-    weights: Mapping[str, tuple[float, ...]]
-    whole: Mapping[str, Path]
-    controlled: str | None
-    draws: int
-    bootstrap: Bootstrap
 
 
 def evaluate_target(job: EvaluationJob) -> TargetScores:
