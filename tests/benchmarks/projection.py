@@ -3,7 +3,8 @@
 One thread, process CPU time, medians of alternating runs. Data are synthetic: clusters of tasks with 16-dimensional
 structure inside, noise, and a common mean of norm 5 (mean cosine 0.93, as encoders have it). Penalties: 0.1 of
 lambda_max for the free variant, 0.3 of lambda_bar for the affine one, per target. `error` is the largest relative
-duality gap of ours. Peers solve a sample of the same targets; ours solves all of them. celer comes from the optional extra `bench`.
+duality gap of ours. Peers solve a sample of the same targets; ours solves all of them. celer comes from the optional
+extra `bench`.
 """
 
 from tests.benchmarks.timing import alternate, arguments, machine, one_thread, report, result

@@ -1,8 +1,8 @@
 """Alternating timed runs of two ways to do one thing, and the JSON lines in which their times are reported.
 
 The clock is the process's CPU time by default: with threads fixed it does not see what else the machine is doing,
-except through caches and memory. Threads are fixed by the environment (OMP_NUM_THREADS and its kin): `one_thread` starts
-the program again with them.
+except through caches and memory. Threads are fixed by the environment (OMP_NUM_THREADS and its kin); `one_thread`
+starts the program again with them.
 """
 
 import argparse
