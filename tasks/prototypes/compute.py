@@ -65,6 +65,9 @@ def _chooser(recipe: Recipe, device: str) -> Choose:
 
 def _statistics(job: Job, task: Task, settings: ExtractionSettings) -> Statistics:
     statistics = task.statistics()
+    if not np.isfinite(statistics.standard_error):
+        # Overflow in half precision, or samples far outside of what the model was made for.
+        raise ValueError(f"its embeddings are not finite in {settings.recipe.dtype}; check the samples, or use float32")
     part = settings.recipe.description
     return statistics if part is None else _joined(statistics, _direction(job, part, settings), part.weight)
 

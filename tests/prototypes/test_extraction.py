@@ -75,6 +75,16 @@ def test_a_bad_reference_fails_alone(root: Path, settings: ExtractionSettings, t
     assert set(PrototypeStore(tmp_path).read()) == {"digest-a"}
 
 
+def test_samples_that_overflow_the_model_fail_instead_of_leaving_nan(
+    root: Path, settings: ExtractionSettings, tmp_path: Path
+) -> None:
+    rows = [[3e38] * 64, *random_rows(3, 0)]
+    huge = Job("huge", "digest-huge", str(save_samples(root / "huge.parquet", rows)))
+    report = extract_shard([huge], settings, tmp_path)
+    assert (report.part, report.computed) == (None, 0)
+    assert "its embeddings are not finite in float32" in report.failures[0].error
+
+
 def test_a_finished_shard_is_not_computed_again_and_does_not_import_torch(
     root: Path, settings: ExtractionSettings, tmp_path: Path
 ) -> None:
