@@ -111,6 +111,11 @@ def assemble(name: str, config: AdapterConfig, tensors: Mapping[str, Readable]) 
     return Adapter(name=name, naming=PEFT, config=config, modules=modules, whole=whole)
 
 
+def not_finite(name: str, module: str) -> Problem:
+    """An adapter whose training diverged, or whose scale overflows."""
+    return Problem(name, f"module {module} has values that are not finite or overflow float32", "train it again")
+
+
 def _dora(name: str, module: str) -> Problem:
     return Problem(
         name,

@@ -6,9 +6,10 @@ from functools import cached_property
 
 import torch
 
-from tasks.blending.adapter import Adapter
+from tasks.blending.adapter import Adapter, not_finite
 from tasks.blending.factors import Factors, Layout
 from tasks.blending.truncation import Truncation, by_gram, by_qr, leading
+from tasks.files import InvalidInput
 
 Tensor = torch.Tensor
 
@@ -21,6 +22,7 @@ class LibraryModule:
     B is kept transposed, so that choosing adapters copies contiguous rows of both.
     """
 
+    name: str
     a: Tensor
     b: Tensor
     rows: Mapping[str, range]
@@ -74,7 +76,7 @@ def read_library_module(
         a[start : start + rank] = entry.a.read().reshape(rank, -1)
         torch.mul(entry.b.read().reshape(layout.out, rank).T, entry.scale, out=b[start : start + rank])
         start += rank
-    return LibraryModule(a=a.to(device), b=b.to(device), rows=rows)
+    return LibraryModule(name=module, a=a.to(device), b=b.to(device), rows=rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,13 +144,23 @@ def exact_factors(module: LibraryModule, chosen: Chosen) -> Factors:
 def decompose(module: LibraryModule, chosen: Sequence[Chosen]) -> list[Decomposed]:
     """The spectrum of every target's delta: by Gram matrices, by QR in float64 where these are ill-conditioned.
 
-    Targets with equally many rows are factored in one batch.
+    Targets with equally many rows are factored in one batch. Raises InvalidInput for adapters whose factors are not
+    finite or overflow float32.
     """
+    _refuse_infinite(module)
     batches: dict[int, list[Chosen]] = {}
     for one in chosen:
         batches.setdefault(len(one.weights), []).append(one)
     found = {id(one): how for batch in batches.values() for one, how in zip(batch, _grams(module, batch), strict=True)}
     return [_decomposed(module, one, found[id(one)]) for one in chosen]
+
+
+def _refuse_infinite(module: LibraryModule) -> None:
+    energy = module.inner_gram.diagonal() * module.outer_gram.diagonal()
+    if bool(torch.isfinite(energy).all()):
+        return
+    names = [name for name, r in module.rows.items() if not bool(torch.isfinite(energy[r.start : r.stop]).all())]
+    raise InvalidInput(*(not_finite(name, module.name) for name in names))
 
 
 def _grams(module: LibraryModule, batch: Sequence[Chosen]) -> list[Truncation | None]:

@@ -1,20 +1,23 @@
 """The exact blend of one module without its spectrum: as fast as the disk, for files of any size."""
 
+import math
 from collections.abc import Sequence
 
 import torch
 
-from tasks.blending.adapter import Module
+from tasks.blending.adapter import Module, not_finite
 from tasks.blending.report import ModuleReport, norm_shares
+from tasks.files import InvalidInput
 
 Tensor = torch.Tensor
 Term = tuple[str, float, Module]
 
 
-def stack_module(terms: Sequence[Term], dtype: torch.dtype) -> tuple[Tensor, Tensor, ModuleReport]:
+def stack_module(key: str, terms: Sequence[Term], dtype: torch.dtype) -> tuple[Tensor, Tensor, ModuleReport]:
     """Stored factors A (R, ...) and B (out, R, ...) of the weighted sum, in `dtype`, and each adapter's share.
 
-    A is copied bit for bit where the files have `dtype` already; B is multiplied in float32 and rounded once.
+    `key` names the module in errors. A is copied bit for bit where the files have `dtype` already; B is multiplied in
+    float32 and rounded once. Raises InvalidInput for factors that are not finite.
     """
     layout = terms[0][2].layout
     rank = sum(module.rank for _, _, module in terms)
@@ -28,6 +31,8 @@ def stack_module(terms: Sequence[Term], dtype: torch.dtype) -> tuple[Tensor, Ten
         wide = own_b.float()
         b[:, rows] = wide * (weight * module.scale)
         norms[name] = abs(weight * module.scale) * _norm(own_a.reshape(module.rank, -1).float(), wide)
+        if not math.isfinite(norms[name]):
+            raise InvalidInput(not_finite(name, key))
         start += module.rank
     report = ModuleReport(rank=rank, norm=None, lost_energy=0.0, effective_rank=None, shares=norm_shares(norms))
     return a, b.reshape(layout.out, rank, *layout.b_tail), report

@@ -233,7 +233,7 @@ class _File:
         if not terms:
             self._write_zeros(module)
             return
-        a, b, self._reports[module] = stack_module(terms, dtype)
+        a, b, self._reports[module] = stack_module(module, terms, dtype)
         if a.shape[0] != rank:
             a, b = layout.stored(padded(Factors(a=a.flatten(1), b=b.flatten(1), scale=1.0), rank))
         self._write_pair(module, (a, b))

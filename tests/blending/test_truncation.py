@@ -21,7 +21,7 @@ def library(*, ranks: list[int], columns: int, out: int, spread: float, seed: in
     b = [common_b[:r] + spread * torch.randn(r, out, generator=generator) for r in ranks]
     starts = [sum(ranks[:i]) for i in range(len(ranks))]
     rows = {str(i): range(start, start + rank) for i, (start, rank) in enumerate(zip(starts, ranks, strict=True))}
-    return LibraryModule(a=torch.cat(a), b=torch.cat(b), rows=rows)
+    return LibraryModule(name="m", a=torch.cat(a), b=torch.cat(b), rows=rows)
 
 
 def dense_sum(module: LibraryModule, weights: dict[str, float]) -> torch.Tensor:
