@@ -24,8 +24,8 @@ _KL = 1e-4  # weight of the autoencoder's pull towards unit noise, as in latent 
 _LEVELS = 200  # noise levels
 
 
-def pipeline_of(captions: Sequence[str], *, side: int, width: int) -> StableDiffusionPipeline:
-    """Fresh parts for images of `side` pixels; the tokenizer is made from the captions."""
+def pipeline_of(captions: Sequence[str], *, side: int, width: int) -> Any:
+    """A `StableDiffusionPipeline` of fresh parts for images of `side` pixels; its words are those of the captions."""
     tokenizer = caption_tokenizer(captions)
     return StableDiffusionPipeline(
         vae=_autoencoder(side, width // 2),

@@ -7,21 +7,29 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
-import yaml
 from PIL import Image
 from transformers import AutoImageProcessor, SamModel
 
 from tasks.blending.peft_files import read_adapter
+from tasks.examples.building import Member
 from tasks.examples.digits.data import read_digits
 from tasks.examples.segmentation import members
-from tasks.examples.segmentation.build import build
+from tasks.examples.segmentation.build import plan_of
 from tasks.examples.segmentation.pages import EDGE, INSIDE, LIBRARY, SIDE, Light, masks, pages, seen
+from tasks.files import digest_tree
+from tests.examples.quiet import one_thread
+
+SHORT = members.Effort(base=3, adapter=2)
+MADE = Member(LIBRARY[1].name, f"library/{LIBRARY[1].name}", 1001)
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("example") / "segmentation"
-    build(directory, seed=0, progress=lambda *_: None, effort=members.Effort(base=3, adapter=2))
+    """A base and one member: what worker processes make of each is the same."""
+    directory = tmp_path_factory.mktemp("segmentation")
+    with one_thread():
+        members.make_base(directory, 0, SHORT.base)
+        members.make_member(directory, MADE, 0, SHORT.adapter)
     return directory
 
 
@@ -61,28 +69,25 @@ def test_training_shows_the_model_what_its_processor_makes_of_the_file(project: 
     torch.testing.assert_close(processed, members.model_input(grey), atol=step, rtol=0)
 
 
-def test_the_project_is_complete_and_its_files_are_read_by_the_real_classes(project: Path):
-    settings = yaml.safe_load((project / "project.yaml").read_text())
-    assert settings["family"] == "segmentation"
-    assert len(settings["library"]) == len(LIBRARY)
-    assert len(settings["targets"]) == len(INSIDE) + len(EDGE)
+def test_a_members_files_are_read_by_the_real_classes(project: Path):
     SamModel.from_pretrained(project / "base")
-    AutoImageProcessor.from_pretrained(project / "base")
-    for entry in [*settings["library"], *settings["targets"]]:
-        assert read_adapter(project / entry["adapter"]).modules
-        assert pq.read_schema(project / entry["samples"]).names == ["image"]
-        table = pq.read_table(project / entry["evaluation"])
-        assert table.column_names == ["image", "mask"]
-        assert Image.open(io.BytesIO(table["mask"][0].as_py())).size == (SIDE, SIDE)
+    folder = MADE.within(project)
+    assert read_adapter(folder / "adapter").modules
+    assert pq.read_schema(folder / "samples.parquet").names == ["image"]
+    table = pq.read_table(folder / "evaluation.parquet")
+    assert table.column_names == ["image", "mask"]
+    assert Image.open(io.BytesIO(table["mask"][0].as_py())).size == (SIDE, SIDE)
 
 
 def test_a_member_made_again_has_the_same_bytes(project: Path, tmp_path: Path):
-    from tasks.examples.building import Member
-    from tasks.files import digest_tree
-
     (tmp_path / "base").symlink_to(project / "base")
-    name = LIBRARY[1].name
-    threads = torch.get_num_threads()
-    members.make_member(tmp_path, Member(name, f"library/{name}", 1001), 0, 2)
-    torch.set_num_threads(threads)
-    assert digest_tree(tmp_path / "library" / name) == digest_tree(project / "library" / name)
+    with one_thread():
+        members.make_member(tmp_path, MADE, 0, SHORT.adapter)
+    assert digest_tree(MADE.within(tmp_path)) == digest_tree(MADE.within(project))
+
+
+def test_the_plan_names_every_light_once():
+    plan = plan_of(SHORT)
+    assert plan.references == tuple(light.name for light in LIBRARY)
+    assert len({*plan.references, *plan.targets}) == len(LIBRARY) + len(INSIDE) + len(EDGE)
+    assert plan.settings["family"] == "segmentation"
