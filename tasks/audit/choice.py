@@ -1,0 +1,131 @@
+"""Which rule a task gets: the one whose gain is surest, and the base model where nothing is sure to gain."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tasks.audit.gains import Evidence, Expectation, GainModel, expect, folds_of, learn
+from tasks.audit.rules import BASE, Rule
+
+NOTHING = Expectation(0.0, 0.0, 0.0, True)  # what the base gains over itself, for certain
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How evidence becomes a choice.
+
+    shrinkage: ridge penalty per trial; folds: groups of references that bounds are found on; confidence: of each
+    one-sided bound; margin: how far beyond the farthest trial a task still counts as seen, in its leverage;
+    floor: gain that the lower bound must pass, in the metric's unit; tie: lower bounds nearer than this are equal.
+    """
+
+    shrinkage: float
+    folds: int
+    confidence: float
+    margin: float
+    floor: float
+    tie: float
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A task's rule, what it is expected to gain, and what every other rule was expected to; `reason` says why."""
+
+    rule: Rule
+    expectation: Expectation
+    expectations: Mapping[str, Expectation]
+    seen: bool  # False: the task lies outside of what the audit has seen, under every rule but the base
+    reason: str
+
+
+def choose(rules: Sequence[Rule], expectations: Mapping[str, Expectation], policy: Policy) -> Choice:
+    """The rule with the highest lower bound above the floor, the safest among ties, else the base."""
+    known = {rule.name: expectations[rule.name] for rule in rules if rule.name in expectations and rule != BASE}
+    seen = any(one.seen for one in known.values())
+    full = {BASE.name: NOTHING, **known}
+    promising = [rule for rule in rules if rule.name in known and known[rule.name].low > policy.floor]
+    if not promising:
+        return Choice(BASE, NOTHING, full, seen, _reason_for_base(known, seen=seen, policy=policy))
+    best = max(known[rule.name].low for rule in promising)
+    equal = [rule for rule in promising if known[rule.name].low >= best - policy.tie]
+    rule = min(equal, key=lambda one: one.caution)
+    own = known[rule.name]
+    reason = (
+        f"{rule.name} gains {own.gain:+.4f} by expectation and more than {own.low:+.4f} with confidence "
+        f"{policy.confidence:.0%}; {len(promising)} of {len(known)} rules pass the floor {policy.floor:g}"
+    )
+    return Choice(rule, own, full, seen, reason)
+
+
+def _reason_for_base(known: Mapping[str, Expectation], *, seen: bool, policy: Policy) -> str:
+    if not known:
+        return "the audit holds no result yet, so the base model is left alone"
+    if not seen:
+        return "the target lies outside of what the audit has seen, so the base model is left alone"
+    name, best = max(known.items(), key=lambda item: (item[1].low, item[1].gain))
+    return (
+        f"no rule is sure to gain more than {policy.floor:g}: the surest, {name}, is expected to gain {best.gain:+.4f} "
+        f"but may gain only {best.low:+.4f} (confidence {policy.confidence:.0%})"
+    )
+
+
+Models = Mapping[str, GainModel]
+
+
+def learn_all(evidence: Mapping[str, Evidence], policy: Policy) -> dict[str, GainModel]:
+    """A gain model for every rule that has a result."""
+    return {
+        name: learn(one, shrinkage=policy.shrinkage, folds=policy.folds, confidence=policy.confidence)
+        for name, one in evidence.items()
+        if len(one.gains)
+    }
+
+
+def _tiers(evidence: Mapping[str, Evidence], policy: Policy) -> tuple[Models, Models]:
+    real = {name: one.rows(one.real) for name, one in evidence.items()}
+    return learn_all(real, policy), learn_all(evidence, policy)
+
+
+def _expected(
+    tiers: Sequence[Models], features: Mapping[str, np.ndarray], policy: Policy
+) -> dict[str, list[Expectation]]:
+    """Expectations (t) by rule, from the first tier that has seen such a task and can bound its gain."""
+    found: dict[str, list[Expectation]] = {}
+    for models in tiers:
+        for name, model in models.items():
+            now = expect(model, features[name], margin=policy.margin)
+            before = found.get(name, now)
+            found[name] = [one if one.bounded else other for one, other in zip(before, now, strict=True)]
+    return found
+
+
+def choose_rules(
+    rules: Sequence[Rule], evidence: Mapping[str, Evidence], features: Mapping[str, np.ndarray], policy: Policy
+) -> list[Choice]:
+    """A choice for each of t tasks with features (t, f) by rule.
+
+    References that were left out are real tasks, and judge every task that is like them; pools are made up (a blend
+    may fail on two tasks at once and yet serve each), and are asked only where no reference is like the task.
+    """
+    found = _expected(_tiers(evidence, policy), features, policy)
+    count = len(next(iter(features.values()), ()))
+    return [choose(rules, {name: many[row] for name, many in found.items()}, policy) for row in range(count)]
+
+
+def backtest(rules: Sequence[Rule], evidence: Mapping[str, Evidence], policy: Policy) -> list[Choice]:
+    """The choice that each trial would get from an audit without any of its members: the whole procedure, judged.
+
+    Every rule's evidence must list the same trials in the same order.
+    """
+    first = next(iter(evidence.values()))
+    home = {name: fold for fold in folds_of(first.members, most=policy.folds) for name in fold}
+    unseen = [frozenset[str]().union(*(home[name] for name in members)) for members in first.members]
+    choices: dict[int, Choice] = {}
+    for names in set(unseen):
+        outside = np.array([not members & names for members in first.members])
+        asked = [row for row, one in enumerate(unseen) if one == names]
+        rest = {rule: one.rows(outside) for rule, one in evidence.items()}
+        features = {rule: one.features[asked] for rule, one in evidence.items()}
+        choices |= dict(zip(asked, choose_rules(rules, rest, features, policy), strict=True))
+    return [choices[row] for row in range(len(first.members))]

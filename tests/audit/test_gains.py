@@ -1,0 +1,124 @@
+"""Laws of the gain model and of the choice."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tasks.audit.choice import Policy, choose, choose_rules
+from tasks.audit.gains import Evidence, Expectation, bound, expect, fit_gains, held_out, learn, leverages, predicted
+from tasks.audit.rules import BASE, Weighing, audited_rules
+from tasks.projection.preparation import Preparation
+
+RULES = audited_rules(penalties=(0.03, 0.3), temperatures=(0.25,), preparations=(Preparation.RAW,))
+POLICY = Policy(shrinkage=0.01, folds=10, confidence=0.8, margin=1.5, floor=0.0, tie=0.01)
+
+
+def evidence(seed: int, count: int, *, noise: float) -> Evidence:
+    generator = np.random.default_rng(seed)
+    features = generator.uniform(size=(count, 2))
+    gains = features @ [0.5, -0.2] + noise * generator.standard_normal(count)
+    return Evidence(
+        features, gains, tuple(frozenset({f"r{i}"}) for i in range(count)), np.ones(count), np.ones(count, dtype=bool)
+    )
+
+
+@given(seed=st.integers(0, 1000))
+@settings(max_examples=10, deadline=None)
+def test_without_noise_and_shrinkage_the_fit_is_the_truth(seed: int):
+    known = evidence(seed, 12, noise=0.0)
+    fit = fit_gains(known, shrinkage=1e-9)
+    assert predicted(fit, known.features) == pytest.approx(known.gains, abs=1e-6)
+
+
+@given(seed=st.integers(0, 1000), factor=st.floats(0.01, 100))
+@settings(max_examples=10, deadline=None)
+def test_the_unit_of_a_feature_changes_nothing(seed: int, factor: float):
+    known = evidence(seed, 12, noise=0.1)
+    scaled = replace(known, features=known.features * factor)
+    first, second = fit_gains(known, shrinkage=0.1), fit_gains(scaled, shrinkage=0.1)
+    assert predicted(first, known.features) == pytest.approx(predicted(second, scaled.features))
+    assert leverages(first, known.features) == pytest.approx(leverages(second, scaled.features))
+
+
+def test_no_reference_helps_to_judge_itself():
+    known = evidence(0, 12, noise=0.1)
+    members = tuple(frozenset({f"r{i}", f"r{(i + 1) % 12}"}) for i in range(12))
+    pooled = replace(known, members=members)
+    before = held_out(pooled, shrinkage=0.1, folds=12)
+    gains = known.gains.copy()
+    gains[[2, 3, 4]] += 100.0  # trial 3 and the two that share a reference with it
+    after = held_out(replace(pooled, gains=gains), shrinkage=0.1, folds=12)
+    assert after[3] == before[3]
+    assert after[9] != before[9]
+
+
+@given(seed=st.integers(0, 1000), count=st.integers(5, 40))
+@settings(max_examples=20, deadline=None)
+def test_the_bound_covers_its_share_of_the_errors(seed: int, count: int):
+    errors = np.random.default_rng(seed).standard_normal(count)
+    limit = bound(errors, np.ones(count), witnesses=count, confidence=0.8)
+    assert np.mean(errors <= limit) >= 0.8
+
+
+def test_few_witnesses_give_no_finite_bound():
+    # One minus confidence must be at least 1 / (n + 1): three references cannot promise four fifths, four can.
+    assert bound(np.zeros(3), np.ones(3), witnesses=3, confidence=0.8) == np.inf
+    assert bound(np.zeros(4), np.ones(4), witnesses=4, confidence=0.8) == 0.0
+
+
+def test_bounds_are_kept_on_new_tasks_as_often_as_promised():
+    kept = []
+    for seed in range(40):
+        model = learn(evidence(seed, 40, noise=0.2), shrinkage=0.01, folds=10, confidence=0.8)
+        new = evidence(1000 + seed, 20, noise=0.2)
+        kept += [g >= e.low for g, e in zip(new.gains, expect(model, new.features, margin=9.0), strict=True)]
+    assert np.mean(kept) >= 0.78
+
+
+def test_a_task_far_from_every_trial_is_unseen_and_has_no_bound():
+    model = learn(evidence(0, 20, noise=0.1), shrinkage=0.01, folds=10, confidence=0.8)
+    near, far = expect(model, np.array([[0.5, 0.5], [9.0, -9.0]]), margin=1.5)
+    assert near.seen
+    assert not far.seen
+    assert far.low == -np.inf
+
+
+def certain(low: float) -> Expectation:
+    return Expectation(low + 0.1, low, low + 0.2, True)
+
+
+def test_among_equals_the_safer_rule_is_chosen():
+    found = {rule.name: certain(0.2) for rule in RULES if rule != BASE}
+    assert choose(RULES, found, POLICY).rule.weighing is Weighing.SIMPLEX
+    assert choose(RULES, {**found, "l1 0.03": certain(0.22)}, POLICY).rule.name == "l1 0.03"
+    assert choose(RULES, {**found, "l1 0.03": certain(0.205)}, POLICY).rule.weighing is Weighing.SIMPLEX
+
+
+def test_nothing_sure_to_gain_means_the_base_model_and_says_so():
+    choice = choose(RULES, {"l1 0.03": certain(-0.01)}, POLICY)
+    assert choice.rule == BASE
+    assert "l1 0.03" in choice.reason
+
+
+def test_without_an_audit_the_base_model_is_left_alone():
+    assert choose(RULES, {}, POLICY).rule == BASE
+
+
+def test_pools_are_asked_only_where_no_left_out_reference_is_like_the_task():
+    real, pools = evidence(0, 20, noise=0.01), evidence(1, 20, noise=0.01)
+    wide = Evidence(
+        np.concatenate([real.features, pools.features * 10]),
+        np.concatenate([real.gains, np.full(20, -1.0)]),
+        (*real.members, *(frozenset({f"p{i}"}) for i in range(20))),
+        np.ones(40),
+        np.arange(40) < 20,
+    )
+    inside, beyond = np.array([[0.8, 0.2]]), np.array([[8.0, 2.0]])
+    with_pools = {"l1 0.03": wide}
+    assert choose_rules(RULES, with_pools, {"l1 0.03": inside}, POLICY)[0].rule.name == "l1 0.03"
+    choice = choose_rules(RULES, with_pools, {"l1 0.03": beyond}, POLICY)[0]
+    assert choice.seen
+    assert choice.rule == BASE

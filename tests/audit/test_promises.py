@@ -1,0 +1,56 @@
+"""What the audit promises, on libraries whose truth is known (tests/audit/synthetic.py)."""
+
+import numpy as np
+import pytest
+
+from tasks.audit.choice import Policy
+from tasks.audit.rules import BASE
+from tests.audit.synthetic import POLICY, Audited, World, audited, world
+
+SEEDS = range(3)
+USED = ("progress",)
+
+
+def _audited(w: World, policy: Policy = POLICY) -> Audited:
+    return audited(w, halves=1, pools=1, policy=policy, used=USED)
+
+
+@pytest.fixture(scope="module")
+def sound() -> list[tuple[World, Audited]]:
+    worlds = [world(seed, shared=20, apart=10, targets=40, shuffled=False) for seed in SEEDS]
+    return [(w, _audited(w)) for w in worlds]
+
+
+def _promoted(found: Audited, names: tuple[str, ...]) -> list[bool]:
+    return [found.choices[name].rule != BASE for name in names]
+
+
+def test_targets_inside_the_library_s_span_are_promoted(sound):
+    assert np.mean([one for w, found in sound for one in _promoted(found, w.inside)]) >= 0.95
+
+
+def test_targets_outside_of_it_are_left_to_the_base_model(sound):
+    assert np.mean([one for w, found in sound for one in _promoted(found, w.outside)]) <= 0.05
+
+
+def test_where_adapters_do_not_belong_to_the_prototypes_hardly_anything_is_promoted():
+    worlds = [world(seed, shared=20, apart=10, targets=40, shuffled=True) for seed in SEEDS]
+    found = [_audited(w) for w in worlds]
+    assert np.mean([choice.rule != BASE for one in found for choice in one.choices.values()]) <= 0.05
+
+
+def test_a_promised_lower_bound_is_kept_as_often_as_it_says(sound):
+    kept = [
+        found.gains[name][choice.rule.name] >= choice.expectation.low
+        for _, found in sound
+        for name, choice in found.choices.items()
+        if choice.rule != BASE
+    ]
+    # Two standard errors of a share of so many kept bounds.
+    assert np.mean(kept) >= POLICY.confidence - 2 * np.sqrt(0.1 * 0.9 / len(kept))
+
+
+def test_too_small_a_library_promises_nothing_at_high_confidence():
+    w = world(0, shared=6, apart=0, targets=4, shuffled=False)
+    choices = _audited(w, POLICY).choices.values()  # six references cannot carry a bound kept nine times in ten
+    assert all(choice.rule == BASE and np.isinf(choice.expectations["simplex"].low) for choice in choices)
