@@ -10,6 +10,8 @@ import pyarrow.json
 import pyarrow.parquet
 
 Batches = Iterator[pa.RecordBatch]
+_BLOCK = 16 << 20  # bytes read together; a line must fit into it, and an image as numbers is a long line
+
 Reader = Callable[[Any, Sequence[str] | None, int], Batches]
 
 
@@ -23,6 +25,7 @@ def read_csv(file: Any, columns: Sequence[str] | None, batch_rows: int) -> Batch
     """CSV with a header line; values may hold quoted newlines."""
     reader = pa.csv.open_csv(
         file,
+        read_options=pa.csv.ReadOptions(block_size=_BLOCK),
         parse_options=pa.csv.ParseOptions(newlines_in_values=True),
         # A text is text even where the first block holds digits alone.
         convert_options=pa.csv.ConvertOptions(column_types={"text": pa.string()}),
@@ -32,7 +35,9 @@ def read_csv(file: Any, columns: Sequence[str] | None, batch_rows: int) -> Batch
 
 def read_jsonl(file: Any, columns: Sequence[str] | None, batch_rows: int) -> Batches:
     """One JSON object a line."""
-    yield from _sliced(pa.json.open_json(file), columns, batch_rows)
+    yield from _sliced(
+        pa.json.open_json(file, read_options=pa.json.ReadOptions(block_size=_BLOCK)), columns, batch_rows
+    )
 
 
 def read_arrow_stream(file: Any, columns: Sequence[str] | None, batch_rows: int) -> Batches:

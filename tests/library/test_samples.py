@@ -65,6 +65,15 @@ def test_an_image_folder_gives_its_files_in_order_of_name(tmp_path: Path) -> Non
     assert [Image.open(io.BytesIO(row["image"])).getpixel((0, 0)) for row in rows] == [1, 2, 3]
 
 
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+def test_a_line_may_be_long(tmp_path: Path, suffix: str) -> None:
+    long = "word " * 600_000  # 3 MB; the readers' own block is 1 MB
+    path = tmp_path / f"s.{suffix}"
+    path.write_text(f'text\n"{long}"\nb\n' if suffix == "csv" else f'{{"text":"{long}"}}\n{{"text":"b"}}\n')
+    rows = [text for batch in iter_samples(str(path), columns=["text"], batch_rows=9) for text in batch[0].to_pylist()]
+    assert rows == [long, "b"]
+
+
 def test_what_cannot_be_read_says_why(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "splits").mkdir()
