@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
-from transformers.utils import logging as transformers_logging
 
 from tasks.examples.project import new_project
 
@@ -69,13 +67,6 @@ def build_project(directory: Path, plan: Plan, *, seed: int, progress: Progress)
             **plan.settings,
         }
         (project / "project.yaml").write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
-
-
-def settle(seed: int) -> None:
-    """Make this worker process repeatable and quiet."""
-    torch.set_num_threads(1)  # one thread: the sums, and so the files, are the same on every machine size
-    torch.manual_seed(seed)
-    transformers_logging.disable_progress_bar()
 
 
 def _members(plan: Plan, seed: int) -> tuple[list[Member], list[Member]]:

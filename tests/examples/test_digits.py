@@ -7,33 +7,31 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 import torch
-import yaml
 from peft import PeftModel
 from transformers import ViTForImageClassification
 
 from tasks.examples.building import Member
 from tasks.examples.digits import members
-from tasks.examples.digits.build import build
+from tasks.examples.digits.build import plan_of
 from tasks.examples.digits.conditions import CLEAN, PAIRS, SIDE, SINGLES, acquire, both, enlarge
 from tasks.examples.digits.data import COUNT, TRAINING_POOL, draw, read_digits
 from tasks.examples.digits.model import untrained_base
-from tasks.files import InvalidInput, digest_tree
+from tasks.files import digest_tree
+from tests.examples.quiet import one_thread
 
 SHORT = members.Effort(base=300, adapter=60)  # enough to see what is asserted below; the example itself trains longer
+MADE = tuple(Member(name, f"library/{name}", 1000 + number) for number, name in enumerate(("clean", "rotation")))
 
 
-def small_build(directory: Path, seed: int = 0) -> Path:
-    build(directory, seed=seed, progress=lambda name, done, total: None, effort=SHORT)
-    return directory
-
-
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return small_build(tmp_path_factory.mktemp("example") / "digits")
-
-
-def settings_of(project: Path) -> dict:
-    return yaml.safe_load((project / "project.yaml").read_text(encoding="utf-8"))
+    """A base and two members: what worker processes make of each is the same."""
+    directory = tmp_path_factory.mktemp("digits")
+    with one_thread():
+        members.make_base(directory, 0, SHORT.base)
+        for member in MADE:
+            members.make_member(directory, member, 0, SHORT.adapter)
+    return directory
 
 
 def test_the_targets_are_all_pairs_of_the_five_conditions():
@@ -83,15 +81,20 @@ def test_the_base_has_about_forty_thousand_parameters():
     assert 35_000 < sum(parameter.numel() for parameter in untrained_base().parameters()) < 45_000
 
 
-def test_the_project_names_files_that_are_there(project: Path):
-    settings = settings_of(project)
-    assert len(settings["library"]) == 6
-    assert len(settings["targets"]) == 10
-    for entry in [*settings["library"], *settings["targets"]]:
-        assert (project / entry["adapter"] / "adapter_model.safetensors").is_file()
-        assert pq.read_schema(project / entry["samples"]).names == ["pixel_values"]
-        assert pq.read_table(project / entry["samples"]).num_rows == COUNT
-        assert pq.read_schema(project / entry["evaluation"]).names == ["pixel_values", "label"]
+def test_a_members_files_are_there_with_their_columns(project: Path):
+    for member in MADE:
+        folder = member.within(project)
+        assert (folder / "adapter" / "adapter_model.safetensors").is_file()
+        assert pq.read_schema(folder / "samples.parquet").names == ["pixel_values"]
+        assert pq.read_table(folder / "samples.parquet").num_rows == COUNT
+        assert pq.read_schema(folder / "evaluation.parquet").names == ["pixel_values", "label"]
+
+
+def test_the_plan_has_six_references_and_ten_targets():
+    plan = plan_of(SHORT)
+    assert plan.references == ("clean", *(condition.name for condition in SINGLES))
+    assert plan.targets == tuple(condition.name for condition in PAIRS)
+    assert plan.settings == {"family": "encoder", "prototypes": {"pooling": "map"}}
 
 
 def test_the_base_reads_clean_digits_and_an_adapter_reads_its_condition(project: Path):
@@ -117,15 +120,6 @@ def test_an_adapter_names_its_base_by_a_path_that_moves_with_the_project(project
 
 def test_a_member_made_again_has_the_same_bytes(project: Path, tmp_path: Path):
     (tmp_path / "base").symlink_to(project / "base")
-    folder = "library/stripe"
-    threads = torch.get_num_threads()
-    members.make_member(tmp_path, Member("stripe", folder, 1000 + 3), 0, SHORT.adapter)
-    torch.set_num_threads(threads)
-    assert digest_tree(tmp_path / folder) == digest_tree(project / folder)
-
-
-def test_the_example_is_not_written_over_something_else(tmp_path: Path):
-    (tmp_path / "mine.txt").write_text("keep")
-    with pytest.raises(InvalidInput, match="not empty; name a new directory"):
-        small_build(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+    with one_thread():
+        members.make_member(tmp_path, MADE[1], 0, SHORT.adapter)
+    assert digest_tree(MADE[1].within(tmp_path)) == digest_tree(MADE[1].within(project))

@@ -10,11 +10,15 @@ from tasks.examples.digits.members import FULL, Effort, make_base, make_member
 
 def build(directory: Path, *, seed: int, progress: Progress, effort: Effort = FULL) -> None:
     """Write the project; raises `InvalidInput` if the directory exists and is not empty."""
-    plan = Plan(
+    build_project(directory, plan_of(effort), seed=seed, progress=progress)
+
+
+def plan_of(effort: Effort) -> Plan:
+    """Who is in the project and how each is made."""
+    return Plan(
         make_base=partial(make_base, steps=effort.base),
         make_member=partial(make_member, steps=effort.adapter),
         references=tuple(condition.name for condition in (CLEAN, *SINGLES)),
         targets=tuple(condition.name for condition in PAIRS),
         settings={"family": "encoder", "prototypes": {"pooling": "map"}},
     )
-    build_project(directory, plan, seed=seed, progress=progress)

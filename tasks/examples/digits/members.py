@@ -7,11 +7,12 @@ import torch
 from peft import get_peft_model
 from transformers import ViTForImageClassification
 
-from tasks.examples.building import BASE_NAME, Member, settle
+from tasks.examples.building import BASE_NAME, Member
 from tasks.examples.digits.conditions import CLEAN, PAIRS, SINGLES, acquire
 from tasks.examples.digits.data import COUNT, draw, read_digits, write_evaluation, write_samples
 from tasks.examples.digits.model import adapter_settings, batch_loss, untrained_base
 from tasks.examples.fitting import fit
+from tasks.examples.settling import settle
 from tasks.training.train import settle_config
 
 _BASE_RATE = 4e-3

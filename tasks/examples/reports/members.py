@@ -11,10 +11,11 @@ import torch
 
 from tasks.evaluation.limits import USUAL
 from tasks.evaluation.models.causal_lm import Pairs, answer_losses, tokenise_pairs
-from tasks.examples.building import BASE_NAME, Member, settle
+from tasks.examples.building import BASE_NAME, Member
 from tasks.examples.fitting import fit
 from tasks.examples.models import llama_of, train_tokenizer
 from tasks.examples.reports.texts import PLAIN, REFERENCES, Report, draw_report, written
+from tasks.examples.settling import settle
 from tasks.examples.tables import write_columns
 from tasks.library.base_model import BaseModel
 from tasks.library.families import Family

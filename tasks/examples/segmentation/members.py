@@ -7,11 +7,12 @@ from pathlib import Path
 import torch
 
 from tasks.evaluation.models.segmentation import mask_logits, mask_losses
-from tasks.examples.building import BASE_NAME, Member, settle
+from tasks.examples.building import BASE_NAME, Member
 from tasks.examples.digits.data import Digits, read_digits
 from tasks.examples.fitting import fit
 from tasks.examples.segmentation.model import save, untrained_sam
 from tasks.examples.segmentation.pages import CONTRAST, EDGE, INSIDE, LIBRARY, Light, masks, pages, seen
+from tasks.examples.settling import settle
 from tasks.examples.tables import png, write_columns
 from tasks.library.base_model import BaseModel
 from tasks.library.families import Family

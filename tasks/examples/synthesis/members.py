@@ -8,9 +8,10 @@ import numpy as np
 import torch
 
 from tasks.evaluation.models.diffusion import Latents, condition, noise_losses
-from tasks.examples.building import BASE_NAME, Member, settle
+from tasks.examples.building import BASE_NAME, Member
 from tasks.examples.fitting import fit
 from tasks.examples.pipelines import pipeline_of, train_autoencoder
+from tasks.examples.settling import settle
 from tasks.examples.synthesis.pictures import PLAIN, REFERENCES, SIDE, TARGETS, Style, draw
 from tasks.examples.tables import png, write_columns
 from tasks.library.base_model import BaseModel

@@ -11,7 +11,7 @@ from tasks.evaluation.evaluate import Bootstrap, EvaluationJob, evaluate_target
 from tasks.evaluation.examiners.setting import Setting
 from tasks.evaluation.limits import Limits
 from tasks.evaluation.methods import Scene, weights_by_method
-from tasks.examples.building import settle
+from tasks.examples.settling import settle
 from tasks.files import atomic_directory, write_json
 from tasks.library.base_model import BaseModel
 from tasks.library.families import Family
