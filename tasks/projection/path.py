@@ -8,6 +8,8 @@ from tasks.projection.lockstep import lockstep_weights, start_walk, units_of
 from tasks.projection.moments import Moments
 from tasks.projection.variants import Variant
 
+CHUNK = 32  # targets interpolated at a time, so that their weights stay in the cache
+
 
 @dataclass(frozen=True, slots=True)
 class Paths:
@@ -42,7 +44,14 @@ class Paths:
         width = keys[right] - keys[left]
         share = (fallen - (keys[left] - np.arange(t)[:, None] * 2.0)) / np.where(width > 0.0, width, 1.0)
         share = np.clip(np.where(width > 0.0, share, 1.0), 0.0, 1.0)[:, :, None]
-        return self.weights[left] * (1.0 - share) + self.weights[right] * share
+        out = np.empty((*penalties.shape, self.weights.shape[1]))
+        for first in range(0, t, CHUNK):
+            rows = slice(first, first + CHUNK)
+            below = self.weights[left[rows]]
+            step = self.weights[right[rows]] - below
+            step *= share[rows]
+            np.add(below, step, out=out[rows])
+        return out
 
 
 def largest_penalties(moments: Moments, *, variant: Variant) -> np.ndarray:

@@ -46,22 +46,29 @@ def project_on_library(
     variant: Variant,
     penalty: np.ndarray,
     spread: float,
+    longest: float,
     tolerance: float,
 ) -> tuple[LibraryWeights, ...]:
     """Certified optimal weights of `targets` (t, d) over all of `library` (n, d, prepared), from neighbourhoods (t, k).
 
-    penalty (t,) is that of Eq. 5, absolute. A gap above `tolerance` is returned as it is, for the caller to refuse:
+    penalty (t,) is that of Eq. 5, absolute; `longest` is the length of the longest reference (`longest_of`), which
+    bounds the rounding of the products. A gap above `tolerance` is returned as it is, for the caller to refuse:
     without any penalty many references can be exactly tied, and no finite number of rounds decides.
     """
     if variant is Variant.REFIT:
         raise ValueError("refit chooses among the supports of a neighbourhood's path; it has no optimum over a library")
-    lengths = np.sqrt(np.einsum("nd,nd->n", library, library, dtype=np.float64).max())
     out: list[LibraryWeights] = []
     for first in range(0, len(targets), TARGET_BLOCK):
         rows = slice(first, first + TARGET_BLOCK)
-        block = _Block(library, targets[rows], variant, penalty[rows], spread, tolerance, float(lengths))
+        block = _Block(library, targets[rows], variant, penalty[rows], spread, tolerance, longest)
         out.extend(block.solve(neighbourhoods[rows]))
     return tuple(out)
+
+
+def longest_of(library: np.ndarray) -> float:
+    """Length of the longest reference of a library (n, d), a block at a time; once per snapshot is enough."""
+    blocks = (library[first : first + LIBRARY_BLOCK] for first in range(0, len(library), LIBRARY_BLOCK))
+    return float(np.sqrt(max(np.einsum("nd,nd->n", block, block, dtype=np.float64).max() for block in blocks)))
 
 
 def most_correlated(library: np.ndarray, targets: np.ndarray, *, count: int) -> np.ndarray:

@@ -23,7 +23,7 @@ from tasks.projection.neighbours import index_library, nearest_prepared
 from tasks.projection.path import largest_penalties, paths
 from tasks.projection.penalties import penalty_grid
 from tasks.projection.preparation import Transform
-from tasks.projection.pricing import most_correlated, project_on_library
+from tasks.projection.pricing import longest_of, most_correlated, project_on_library
 from tasks.projection.solve import Solved, solve_moments
 from tasks.projection.variants import Variant
 from tests.benchmarks.timing import Result
@@ -217,6 +217,7 @@ def against_celer(data: Data, runs: int) -> Iterator[Result]:
 
     library = data.library.astype(np.float64)
     columns = np.asfortranarray(library.T)
+    longest = longest_of(data.library)
     top = np.abs(data.targets @ data.library.T).max(axis=1).astype(np.float64)
     penalty = 2.0 * FREE_SHARE * top
 
@@ -231,6 +232,7 @@ def against_celer(data: Data, runs: int) -> Iterator[Result]:
                 variant=Variant.FREE,
                 penalty=penalty[:count],
                 spread=data.spread,
+                longest=longest,
                 tolerance=1e-8,
             )
         )
@@ -241,7 +243,7 @@ def against_celer(data: Data, runs: int) -> Iterator[Result]:
             model = Lasso(alpha=penalty[i] / 2.0 / D, fit_intercept=False, tol=1e-6)
             model.fit(columns, data.targets[i].astype(np.float64))
 
-    for count, start, asked in ((min(len(data.targets), 300), 48, ">= 100"), (1, 96, ">= 15")):
+    for count, start, asked in ((min(len(data.targets), 300), 64, ">= 100"), (1, 64, ">= 15")):
         answers: list = []
         ours_s, peer_s = alternate(
             lambda count=count, start=start: ours(count, start),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tasks.projection.neighbours import nearest
-from tasks.projection.pricing import most_correlated, project_on_library
+from tasks.projection.pricing import longest_of, most_correlated, project_on_library
 from tasks.projection.solve import project
 from tasks.projection.variants import Variant
 
@@ -23,6 +23,10 @@ def settings_of(library: np.ndarray, variant: Variant) -> dict:
     return {"variant": variant, "spread": spread, "tolerance": 1e-8}
 
 
+def over_library(library: np.ndarray, near: np.ndarray, targets: np.ndarray, **known) -> tuple:
+    return project_on_library(library, near, targets, longest=longest_of(library), **known)
+
+
 @pytest.mark.parametrize("variant", OVER_A_LIBRARY)
 @pytest.mark.parametrize("relative_penalty", [0.3, 0.05])
 def test_the_answer_over_the_library_is_that_of_the_problem_with_every_reference_in_it(variant, relative_penalty):
@@ -31,7 +35,7 @@ def test_the_answer_over_the_library_is_that_of_the_problem_with_every_reference
         known = settings_of(library, variant)
         near = nearest(library, [str(i) for i in range(150)], targets, count=6).indices
         penalty = np.full(5, relative_penalty * known["spread"])
-        answers = project_on_library(library, near, targets, penalty=penalty, **known)
+        answers = over_library(library, near, targets, penalty=penalty, **known)
         for target, answer in zip(targets, answers, strict=True):
             whole = project(library, target, relative_penalty=relative_penalty, centre=library.mean(axis=0), **known)
             weights = np.zeros(150)
@@ -46,8 +50,8 @@ def test_it_says_whether_retrieval_lost_anything():
     penalty = np.full(5, 0.05 * known["spread"])
     few = nearest(library, [str(i) for i in range(150)], targets, count=3).indices
     every = np.tile(np.arange(150), (5, 1))
-    assert any(answer.lost for answer in project_on_library(library, few, targets, penalty=penalty, **known))
-    assert not any(answer.lost for answer in project_on_library(library, every, targets, penalty=penalty, **known))
+    assert any(answer.lost for answer in over_library(library, few, targets, penalty=penalty, **known))
+    assert not any(answer.lost for answer in over_library(library, every, targets, penalty=penalty, **known))
 
 
 def test_the_most_correlated_references_are_those_of_a_full_sort():
@@ -60,7 +64,7 @@ def test_the_most_correlated_references_are_those_of_a_full_sort():
 def test_refit_is_refused_because_it_has_no_optimum_over_a_library():
     library, targets = library_of(1)
     with pytest.raises(ValueError, match="refit"):
-        project_on_library(
+        over_library(
             library,
             np.zeros((5, 1), dtype=int),
             targets,
