@@ -9,7 +9,7 @@ import numpy as np
 
 from tasks.files import Failure
 from tasks.library.families import Family
-from tasks.prototypes.encode import Task, configure_threads, direction_of
+from tasks.prototypes.encode import Stream, configure_threads, direction_of
 from tasks.prototypes.encoders.encoder import Encoder, modality_of
 from tasks.prototypes.encoders.loading import EncoderUnavailable, resident_encoder
 from tasks.prototypes.extraction import STAGE, Job
@@ -23,9 +23,9 @@ def compute(jobs: Sequence[Job], settings: ExtractionSettings) -> tuple[list[Pro
     configure_threads(settings.machine.threads)
     computed: list[Prototype] = []
     failures: list[Failure] = []
-    for job, task in _with_lookahead(jobs, settings):
+    for job, stream in _with_lookahead(jobs, settings):
         try:
-            statistics = _statistics(job, task, settings)
+            statistics = _statistics(job, stream, settings)
         except EncoderUnavailable:
             raise
         except Exception as error:  # whatever one reference's samples do, the others go on
@@ -35,20 +35,20 @@ def compute(jobs: Sequence[Job], settings: ExtractionSettings) -> tuple[list[Pro
     return computed, tuple(failures)
 
 
-def _with_lookahead(jobs: Sequence[Job], settings: ExtractionSettings) -> Iterator[tuple[Job, Task]]:
-    """Each job with its task; the next one's samples are already being read while one is encoded."""
+def _with_lookahead(jobs: Sequence[Job], settings: ExtractionSettings) -> Iterator[tuple[Job, Stream]]:
+    """Each job with its stream; the next one's samples are already being read while one is encoded."""
     encoder_for = _chooser(settings.recipe, settings.machine.device)
 
-    def opened(job: Job) -> Task:
+    def opened(job: Job) -> Stream:
         sampling = settings.recipe.sampling
-        return Task(job.samples, job.description, encoder_for, machine=settings.machine, sampling=sampling)
+        return Stream(job.samples, job.description, encoder_for, machine=settings.machine, sampling=sampling)
 
-    with ExitStack() as open_tasks:
-        following = open_tasks.enter_context(closing(opened(jobs[0])))
+    with ExitStack() as opened_streams:
+        following = opened_streams.enter_context(closing(opened(jobs[0])))
         for position, job in enumerate(jobs):
             current = following
             if position + 1 < len(jobs):
-                following = open_tasks.enter_context(closing(opened(jobs[position + 1])))
+                following = opened_streams.enter_context(closing(opened(jobs[position + 1])))
             yield job, current
             current.close()
 
@@ -63,8 +63,8 @@ def _chooser(recipe: Recipe, device: str) -> Choose:
     return encoder_for
 
 
-def _statistics(job: Job, task: Task, settings: ExtractionSettings) -> Statistics:
-    statistics = task.statistics()
+def _statistics(job: Job, stream: Stream, settings: ExtractionSettings) -> Statistics:
+    statistics = stream.statistics()
     if not np.isfinite(statistics.standard_error):
         # Overflow in half precision, or samples far outside of what the model was made for.
         raise ValueError(f"its embeddings are not finite in {settings.recipe.dtype}; check the samples, or use float32")

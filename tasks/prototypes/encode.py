@@ -1,4 +1,4 @@
-"""One task's samples through an encoder, in a stream: read ahead, encode, add up, stop when certain enough."""
+"""Samples of one reference or target through an encoder: read ahead, encode, add up, stop when certain enough."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import closing
@@ -18,8 +18,8 @@ from tasks.prototypes.statistics import Statistics
 _AHEAD = 4  # batches that the reader thread may be ahead of the device; bounds the memory
 
 
-class Task:
-    """The samples of one task on their way through an encoder; reading begins when this is made.
+class Stream:
+    """The samples of a reference or target on their way through an encoder; reading begins when this is made.
 
     `samples` is where they lie; empty: the lines of `description` are the samples.
     """
