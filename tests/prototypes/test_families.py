@@ -14,6 +14,7 @@ from transformers import CLIPTextModel, CLIPVisionConfig, CLIPVisionModelWithPro
 
 from tasks.library.families import Family
 from tasks.prototypes.compute import compute
+from tasks.prototypes.encoders import general
 from tasks.prototypes.encoders.encoder import Modality
 from tasks.prototypes.encoders.general import load_tower
 from tasks.prototypes.encoders.layers import states_of
@@ -229,6 +230,22 @@ def test_a_model_that_cannot_be_loaded_is_nobodys_fault_among_the_references(
     job = Job("a", "d", save_texts(tmp_path / "t.parquet", random_texts(3, 0)))
     with pytest.raises(EncoderUnavailable, match="cannot be loaded"):
         compute([job], ExtractionSettings(gone, machine()))
+
+
+def test_a_recipe_that_does_not_fit_loads_the_model_once_and_not_once_a_reference(
+    saved: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loads: list[Path] = []
+    load = general.load_model
+    monkeypatch.setattr(
+        general, "load_model", lambda path, *rest, **more: loads.append(path) or load(path, *rest, **more)
+    )
+    samples = save_texts(tmp_path / "t.parquet", random_texts(3, 0))
+    recipe = replace(recipe_for(saved["bert"], pooling=Pooling.MAP), max_tokens=63)
+    jobs = [Job(name, name, samples) for name in "abc"]
+    _, failures = compute(jobs, ExtractionSettings(recipe, machine()))
+    assert ["pooling `map` needs inputs of one size" in failure.error for failure in failures] == [True] * 3
+    assert len(loads) == 1
 
 
 def test_a_model_with_a_hole_is_refused_instead_of_filled_with_random_numbers(

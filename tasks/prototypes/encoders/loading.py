@@ -4,6 +4,8 @@ import threading
 from collections.abc import Callable
 from functools import cache
 
+from safetensors import SafetensorError
+
 from tasks.library.families import Family
 from tasks.prototypes.encoders import causal_lm, diffusion, general, segmentation
 from tasks.prototypes.encoders.encoder import Encoder, Modality
@@ -30,12 +32,17 @@ def resident_encoder(recipe: Recipe, modality: Modality, device: str) -> Encoder
     Raises ValueError where the recipe does not fit the model or the modality, EncoderUnavailable where loading fails.
     """
     with _LOADING:
-        return _resident(recipe, modality, device)
+        found = _resident(recipe, modality, device)
+    if isinstance(found, ValueError):
+        raise ValueError(str(found))
+    return found
 
 
 @cache
-def _resident(recipe: Recipe, modality: Modality, device: str) -> Encoder:
+def _resident(recipe: Recipe, modality: Modality, device: str) -> Encoder | ValueError:
     try:
         return _BUILDERS[recipe.family](recipe, modality, device)
-    except (OSError, RuntimeError, ImportError) as error:
+    except ValueError as error:
+        return error  # remembered, or a recipe that does not fit would load a large model once a reference
+    except (OSError, RuntimeError, ImportError, SafetensorError) as error:
         raise EncoderUnavailable(f"{recipe.encoder.name} cannot be loaded: {error}") from error
