@@ -74,7 +74,9 @@ def read_library_module(
         entry = adapter.modules[module]
         rows[adapter.name] = range(start, start + rank)
         a[start : start + rank] = entry.a.read().reshape(rank, -1)
-        torch.mul(entry.b.read().reshape(layout.out, rank).T, entry.scale, out=b[start : start + rank])
+        # Widened before it is scaled: a product in the file's bfloat16 would be rounded to it.
+        b[start : start + rank] = entry.b.read().reshape(layout.out, rank).T
+        b[start : start + rank] *= entry.scale
         start += rank
     return LibraryModule(name=module, a=a.to(device), b=b.to(device), rows=rows)
 

@@ -6,7 +6,7 @@ matrices are paid once per module, not once per target.
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,8 +122,10 @@ def _modules_at_once(threads: int) -> Iterator[AtOnce]:
                     for future in futures:
                         future.result()
                 finally:
+                    # None may go on writing when the files are closed after a failure.
                     for future in futures:
                         future.cancel()
+                    wait(futures)
 
             yield run
     finally:

@@ -139,10 +139,13 @@ def test_an_adapter_of_weight_zero_adds_no_rank_as_it_does_in_peft(tmp_path):
 
 
 def test_bfloat16_sources_are_summed_in_float32_and_rounded_once(tmp_path):
-    directories = [save_random_adapter(tmp_path / str(i), lora(), seed=i, dtype=torch.bfloat16) for i in range(2)]
+    config = lora(lora_alpha=7)
+    directories = [save_random_adapter(tmp_path / str(i), config, seed=i, dtype=torch.bfloat16) for i in range(2)]
     blend = blend_exact([read_adapter(path) for path in directories], WEIGHTS, base_model_name="b", revision=None)
     write_adapter(blend, tmp_path / "o")
-    assert relative_error(peft_deltas(tmp_path / "o"), weighted_sum(directories, WEIGHTS)) < 1e-2
+    # PEFT widens bfloat16 factors to float32 when it loads them: both sides start from the same numbers, and a scale of
+    # 7 / 4 or a weight of 0.7 applied in bfloat16 would show as 1e-3.
+    assert relative_error(peft_deltas(tmp_path / "o"), weighted_sum(directories, WEIGHTS)) < 1e-6
     assert all(tensor.dtype == torch.float32 for tensor in blend.tensors.values())
 
 

@@ -93,7 +93,7 @@ def test_a_failure_in_the_middle_leaves_no_directory(directories, tmp_path):
     output = Output(profile=Compact(), dtype=torch.float32, base_model_name="base", revision=None)
     try:
         with pytest.raises(InvalidInput, match="the file ends before its tensors do"):
-            stream_blends([target], Exact(), output, spectra=False, threads=1, device=CPU)
+            stream_blends([target], Exact(), output, spectra=False, threads=2, device=CPU)
     finally:
         broken.path.write_bytes(damaged)
     assert list((tmp_path / "out").iterdir()) == []
