@@ -1,23 +1,17 @@
 """The benchmark's units of work. Each leaves one file or folder in the cache and is skipped where that is there."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pyarrow.parquet as pq
 
-from tasks.evaluation.evaluate import Bootstrap, EvaluationJob, evaluate_target
 from tasks.evaluation.examiners.setting import Setting
 from tasks.evaluation.limits import Limits
-from tasks.evaluation.methods import Scene, weights_by_method
 from tasks.examples.settling import settle
 from tasks.files import atomic_directory, write_json
 from tasks.library.base_model import BaseModel
 from tasks.library.families import Family
-from tasks.projection.calibration import calibrate
-from tasks.projection.solve import project
-from tasks.projection.variants import Variant
 from tasks.prototypes.extraction import Job, extract_shard
 from tasks.prototypes.settings import ExtractionSettings, Machine, Pooling, Recipe
 from tasks.prototypes.statistics import Prototype
@@ -25,6 +19,7 @@ from tasks.prototypes.store import prototypes_of
 from tasks.training.job import LoraShape, Schedule, TrainingJob
 from tasks.training.train import train_adapter
 from tests.benchmarks.domain.bases import BASES
+from tests.benchmarks.domain.scoring import Case, score
 from tests.benchmarks.domain.tasks import siblings
 
 FAMILIES = {"segmentation": Family.SEGMENTATION, "reports": Family.CAUSAL_LM, "synthesis": Family.DIFFUSION}
@@ -124,12 +119,9 @@ def make_scores(place: Place, name: str, without_siblings: bool, prototypes: dic
     if path.exists():
         return path
     left_out = {name} | (siblings(name, place.names) if without_siblings else set())
-    library = [other for other in place.names if other not in left_out]
-    scene, library = _scene(prototypes, name, library)
-    weights = _weights(scene, place.seed)
-    # Each reference alone tells whether nearer ones transfer better; it is costly, so one seed and the full library.
-    alone = {} if without_siblings or place.seed else {f"only:{one}": place.adapter(one) for one in library}
-    job = EvaluationJob(
+    case = Case(
+        domain=place.domain,
+        seed=place.seed,
         target=name,
         setting=Setting(
             FAMILIES[place.domain],
@@ -140,57 +132,15 @@ def make_scores(place: Place, name: str, without_siblings: bool, prototypes: dic
             shown=0,
             limits=LIMITS,
         ),
-        adapters=tuple(place.adapter(one) for one in library),
-        weights=weights,
-        whole={"ceiling": place.adapter(name), **alone},
-        controlled="l1",
-        draws=1,
-        bootstrap=Bootstrap(200, 0.95, 0),
+        library={other: place.adapter(other) for other in place.names if other not in left_out},
+        ceiling=place.adapter(name),
+        without_siblings=without_siblings,
     )
-    scored = evaluate_target(job)
-    write_json(
-        path,
-        {
-            "domain": place.domain,
-            "seed": place.seed,
-            "target": name,
-            "without_siblings": without_siblings,
-            "primary": scored.primary,
-            "library": library,
-            "distances": np.sqrt(scene.squared_distances).tolist(),
-            "weights": weights,
-            "scores": {m: {k: asdict(s) for k, s in by.items()} for m, by in scored.scores.items()},
-        },
-    )
+    # Each reference alone tells whether nearer ones transfer better; it is costly, so one seed and the full library.
+    write_json(path, score(case, prototypes, each_alone=not without_siblings and place.seed == 0))
     return path
 
 
 def read_scores(path: Path) -> dict:
     """A unit's result."""
     return dict(json.loads(path.read_text(encoding="utf-8")))
-
-
-def _scene(prototypes: dict[str, Prototype], name: str, library: list[str]) -> tuple[Scene, list[str]]:
-    """The target among all of its library, nearest first."""
-    target = prototypes[name].prototype.astype(np.float64)
-    distances = {one: float(np.square(prototypes[one].prototype - target).sum()) for one in library}
-    order = sorted(library, key=lambda one: (distances[one], one))
-    atoms = np.stack([prototypes[one].prototype.astype(np.float64) for one in order])
-    scale = calibrate(atoms, np.stack([prototypes[one].within_std for one in order]))
-    squared = np.array([distances[one] for one in order])
-    return Scene(atoms, target, squared, scale.centre, scale.spread), order
-
-
-def _weights(scene: Scene, seed: int) -> dict[str, tuple[float, ...]]:
-    methods = weights_by_method(scene, relative_penalty=0.05, relative_temperature=0.25, tolerance=1e-6)
-    methods["nonnegative"] = project(
-        scene.atoms,
-        scene.target,
-        variant=Variant.NONNEGATIVE,
-        relative_penalty=0.05,
-        spread=scene.spread,
-        centre=scene.centre,
-        tolerance=1e-6,
-    ).weights
-    methods["random_member"] = np.eye(len(scene.atoms))[np.random.default_rng(seed).integers(len(scene.atoms))]
-    return {method: tuple(float(weight) for weight in weights) for method, weights in methods.items()}
