@@ -14,8 +14,11 @@ from tasks.projection.preparation import Transform
 
 LIBRARY_BLOCK = 8192  # references in one product: 32 MB of float32 at d = 1024
 TARGET_BLOCK = 256
+REMEASURED = 64  # candidates measured again at a time: half a megabyte of float64 at d = 1024
 GROUPS = 256  # disjoint groups of the first block whose minima bound the count-th smallest distance from above
-CONFIDENCE = 8.0  # rounding of a d-term float32 product exceeds CONFIDENCE sqrt(d) u |x||y| with probability e^-32
+# Rounding of a d-term float32 product exceeds CONFIDENCE sqrt(d) u |x||y| with probability e^-18 (Higham and Mary, "A new
+# approach to probabilistic rounding error analysis", 2019).
+CONFIDENCE = 6.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,8 +227,8 @@ def _exact_order(
     doubtful[1:] |= close
     doubtful[:-1] |= close
     again = np.flatnonzero(doubtful)
-    for first in range(0, len(again), LIBRARY_BLOCK):
-        some = again[first : first + LIBRARY_BLOCK]
+    for first in range(0, len(again), REMEASURED):
+        some = again[first : first + REMEASURED]
         atoms = transform(library[found.references[some]]).astype(np.float64)
         distances[some] = np.square(atoms - queries.prepared[found.rows[some]]).sum(axis=1)
     order = np.lexsort((index.ranks[found.references], distances, found.rows))

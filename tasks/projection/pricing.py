@@ -19,7 +19,7 @@ LIBRARY_BLOCK = 8192  # references priced in one product
 TARGET_BLOCK = 256
 ADDED = 16  # violators added to a target's atoms in one round
 ROUNDS = 60
-CONFIDENCE = 8.0  # see neighbours.py
+CONFIDENCE = 6.0  # see neighbours.py
 
 
 @dataclass(frozen=True, slots=True)
