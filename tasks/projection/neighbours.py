@@ -16,8 +16,8 @@ LIBRARY_BLOCK = 8192  # references in one product: 32 MB of float32 at d = 1024
 TARGET_BLOCK = 256
 REMEASURED = 64  # candidates measured again at a time: half a megabyte of float64 at d = 1024
 GROUPS = 256  # disjoint groups of the first block whose minima bound the count-th smallest distance from above
-# Rounding of a d-term float32 product exceeds CONFIDENCE sqrt(d) u |x||y| with probability e^-18 (Higham and Mary, "A new
-# approach to probabilistic rounding error analysis", 2019).
+# Rounding of a d-term float32 product exceeds CONFIDENCE sqrt(d) u |x||y| with probability e^-18 (Higham and Mary, "A
+# new approach to probabilistic rounding error analysis", 2019).
 CONFIDENCE = 6.0
 
 
