@@ -47,6 +47,24 @@ def by_split_half(paths_a: Paths, moments_b: Moments, penalties: np.ndarray, *, 
     return np.where(good, penalties, -np.inf).max(axis=1)
 
 
+def by_count(paths: Paths, *, most: int) -> np.ndarray:
+    """The smallest penalty (t,) down to which each path has used at most `most` references; NaN where it never has.
+
+    Under AFFINE a path begins with the simplex projection, whose support may already be larger.
+    """
+    out = np.full(len(paths.starts) - 1, np.nan)
+    for target in range(len(out)):
+        penalties, weights = paths[target]
+        # Between two knots every reference of either may be in use.
+        used = (weights != 0.0).sum(axis=1)
+        between = np.append(((weights[:-1] != 0.0) | (weights[1:] != 0.0)).sum(axis=1), used[-1])
+        fits = np.maximum(used, np.append(used[0], between[:-1])) <= most
+        last = int(np.argmin(fits)) if not fits.all() else len(fits)
+        if last > 0:
+            out[target] = penalties[last - 1]
+    return out
+
+
 def support_agreement(weights_a: np.ndarray, weights_b: np.ndarray) -> np.ndarray:
     """Share (t,) of the references in either half's support, weights (t, k), that are in both: 1 is stable."""
     a, b = weights_a != 0.0, weights_b != 0.0

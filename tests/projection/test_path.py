@@ -10,6 +10,7 @@ from tasks.projection.moments import Moments, moments_of
 from tasks.projection.path import largest_penalties, paths
 from tasks.projection.penalties import (
     by_bic,
+    by_count,
     by_split_half,
     penalty_grid,
     squared_residuals,
@@ -18,7 +19,7 @@ from tasks.projection.penalties import (
 from tasks.projection.variants import Variant
 
 WITH_A_PATH = [Variant.AFFINE, Variant.FREE, Variant.NONNEGATIVE]
-modest = settings(max_examples=40, deadline=None, derandomize=True)
+modest = settings(max_examples=15, deadline=None, derandomize=True)
 
 
 def problems(seed: int, variant: Variant) -> Moments:
@@ -105,6 +106,18 @@ def test_split_halves_choose_more_penalty_when_prototypes_are_noisier():
         grid = penalty_grid(highest, lowest_share=1e-4, count=40)
         chosen.append(np.median(by_split_half(found, halves[1], grid, slack=0.0) / highest))
     assert chosen[1] > 10.0 * chosen[0]
+
+
+@pytest.mark.parametrize("most", [1, 3, 5])
+def test_at_most_m_references_are_used_down_to_the_penalty_chosen_and_more_below(most):
+    moments = problems(4, Variant.FREE)
+    highest = largest_penalties(moments, variant=Variant.FREE)
+    chosen = by_count(paths(moments, ends=1e-4 * highest, variant=Variant.FREE, allowed=None), most=most)
+    known = {"variant": Variant.FREE, "allowed": None, "device": None}
+    for penalty in (chosen, 1.5 * chosen):
+        assert ((lockstep_weights(moments, penalty=penalty, **known) != 0.0).sum(axis=1) <= most).all()
+    below = (lockstep_weights(moments, penalty=0.999 * chosen, **known) != 0.0).sum(axis=1)
+    assert ((below > most) | (chosen <= 1.001e-4 * highest)).all()
 
 
 def test_residuals_from_moments_are_those_of_the_prototypes():
