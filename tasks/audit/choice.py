@@ -8,7 +8,7 @@ import numpy as np
 from tasks.audit.gains import Evidence, Expectation, GainModel, expect, folds_of, learn
 from tasks.audit.rules import BASE, Rule
 
-NOTHING = Expectation(0.0, 0.0, 0.0, True)  # what the base gains over itself, for certain
+NOTHING = Expectation(0.0, 0.0, 0.0, 0.0, True)  # what the base gains over itself, for certain
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +52,9 @@ def choose(rules: Sequence[Rule], expectations: Mapping[str, Expectation], polic
     rule = min(equal, key=lambda one: one.caution)
     own = known[rule.name]
     reason = (
-        f"{rule.name} gains {own.gain:+.4f} by expectation and more than {own.low:+.4f} with confidence "
-        f"{policy.confidence:.0%}; {len(promising)} of {len(known)} rules pass the floor {policy.floor:g}"
+        f"{rule.name} is expected to gain {own.gain:+.4f}, on average over tasks like this one more than "
+        f"{own.low:+.4f} (confidence {policy.confidence:.0%}); "
+        f"{len(promising)} of {len(known)} rules pass the floor {policy.floor:g}"
     )
     return Choice(rule, own, full, seen, reason)
 
@@ -66,7 +67,7 @@ def _reason_for_base(known: Mapping[str, Expectation], *, seen: bool, policy: Po
     name, best = max(known.items(), key=lambda item: (item[1].low, item[1].gain))
     return (
         f"no rule is sure to gain more than {policy.floor:g}: the surest, {name}, is expected to gain {best.gain:+.4f} "
-        f"but may gain only {best.low:+.4f} (confidence {policy.confidence:.0%})"
+        f"but tasks like this one may gain only {best.low:+.4f} (confidence {policy.confidence:.0%})"
     )
 
 

@@ -1,17 +1,24 @@
-"""The gain to expect of a rule, from the audit's results on tasks like this one: a small ridge with an honest interval.
+"""The gain to expect of a rule, from the audit's results on tasks like this one: a small ridge with honest intervals.
 
-A ridge regression (Hoerl and Kennard 1970) on standardised features: a table of one coefficient a feature. Its bounds
-are conformal: the quantiles of the errors made on references that had no part in the fit (cross-conformal prediction,
-Vovk 2015). Trials that share a reference are one witness, not several, so that whole references are left out of fits,
-and it is their number that decides how far the quantile must lie: with fewer than confidence / (1 - confidence)
-references no finite bound can be promised, and none is.
+A ridge regression (Hoerl and Kennard 1970) on standardised features: a table of one coefficient a feature. Two bounds
+answer two questions. `low` bounds the gain that tasks like this one have on average; it decides. A straight line may be
+wrong in one place for good, so the prediction is corrected by the mean error, on references not seen in the fit, of the
+trials near the task; the bound is Student's, with the standard errors of the correction and of the grouped jackknife
+(Tukey 1958). `worst` bounds what this one task may gain. It is conformal:
+a quantile of the errors on references that had no part in the fit (cross-conformal prediction, Vovk 2015), and it is
+infinite for fewer than confidence / (1 - confidence) references. Trials that share a reference are one witness, not
+several, so whole references are left out of fits, and it is their number that counts.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import t as student
 from sklearn.linear_model import Ridge
+
+NEAR = 0.5  # standard deviations of a feature within which trials speak for a task's own error
+LEAST = 4  # groups of references below which a jackknife says nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +56,16 @@ class Fit:
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """Expected gain of a rule on one task and its two one-sided bounds, each kept with the audit's confidence.
+    """Expected gain of a rule on one task, its one-sided bounds, and the gain that this one task surpasses.
 
-    `seen` is False where the task lies further out than any trial: its bounds are then infinite.
+    `low` and `high` bound the expectation, `worst` the task's own gain, each with the audit's confidence. `seen` is
+    False where the task lies further out than any trial: its bounds are then infinite.
     """
 
     gain: float
     low: float
     high: float
+    worst: float
     seen: bool
 
     @property
@@ -67,11 +76,15 @@ class Expectation:
 
 @dataclass(frozen=True, slots=True)
 class GainModel:
-    """A fit with the errors (predicted - true) that it makes on references it has not seen: bounds in gain units."""
+    """A fit on all references, fits that each leave a group of them out, and the error on references not seen."""
 
     fit: Fit
-    over: float  # the prediction is too high by at most this, with the stated confidence
-    under: float  # and too low by at most this
+    without: tuple[Fit, ...]
+    positions: np.ndarray  # (m, f) standardised features of the trials
+    errors: np.ndarray  # (m,) predicted - true, by fits that had not seen the trial's references
+    shares: np.ndarray  # (m,)
+    over: float  # a prediction is too high by at most this, with the confidence asked for
+    confidence: float
 
 
 def fit_gains(evidence: Evidence, *, shrinkage: float) -> Fit:
@@ -132,23 +145,50 @@ def bound(errors: np.ndarray, shares: np.ndarray, *, witnesses: int, confidence:
 
 
 def learn(evidence: Evidence, *, shrinkage: float, folds: int, confidence: float) -> GainModel:
-    """Fit a rule's gains, and find the errors that fits make on references they have not seen.
-
-    Raises ValueError for no trial.
-    """
+    """Fit a rule's gains, and find how far fits without some references differ and err; at least one trial."""
     errors = held_out(evidence, shrinkage=shrinkage, folds=folds) - evidence.gains
     known = np.isfinite(errors)
     witnesses = evidence.rows(known).witnesses
     over = bound(errors[known], evidence.shares[known], witnesses=witnesses, confidence=confidence)
-    under = bound(-errors[known], evidence.shares[known], witnesses=witnesses, confidence=confidence)
-    return GainModel(fit_gains(evidence, shrinkage=shrinkage), over, under)
+    groups = folds_of(evidence.members, most=folds)
+    kept = [np.array([not members & group for members in evidence.members]) for group in groups]
+    without = tuple(fit_gains(evidence.rows(rows), shrinkage=shrinkage) for rows in kept if rows.any())
+    fit = fit_gains(evidence, shrinkage=shrinkage)
+    positions = (evidence.features[known] - fit.means) / fit.scales
+    return GainModel(fit, without, positions, errors[known], evidence.shares[known], over, confidence)
+
+
+def _local_errors(model: GainModel, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean error (t,) of the trials near each task, drawn to zero where there are few, and its variance (t,)."""
+    if not len(model.errors):
+        return np.zeros(len(features)), np.zeros(len(features))
+    standard = (features - model.fit.means) / model.fit.scales
+    squares = np.square(standard[:, None] - model.positions[None]).sum(axis=2)
+    nearness = model.shares * np.exp(-0.5 * squares / NEAR**2)
+    total = nearness.sum(axis=1)
+    means = nearness @ model.errors / (total + 1.0)  # as if one more trial had been predicted without error
+    spread = (nearness * np.square(model.errors - means[:, None])).sum(axis=1)
+    return means, spread / np.square(np.maximum(total, 1.0))
+
+
+def _jackknife(model: GainModel, features: np.ndarray) -> np.ndarray:
+    """Variance (t,) of the predictions by the grouped jackknife."""
+    groups = len(model.without)
+    if groups < LEAST:
+        return np.full(len(features), np.inf)
+    fits = np.stack([predicted(fit, features) for fit in model.without])
+    return (groups - 1) / groups * np.square(fits - fits.mean(axis=0)).sum(axis=0)
 
 
 def expect(model: GainModel, features: np.ndarray, *, margin: float) -> list[Expectation]:
     """What to expect at features (t, f). A task is seen up to `margin` times the farthest trial's leverage."""
+    off, variance = _local_errors(model, features)
+    gains = predicted(model.fit, features) - off
+    quantile = float(student.ppf(model.confidence, max(len(model.without) - 1, 1)))
+    widths = quantile * np.sqrt(_jackknife(model, features) + variance)
     out = []
-    for gain, leverage in zip(predicted(model.fit, features), leverages(model.fit, features), strict=True):
+    for gain, width, leverage in zip(gains, widths, leverages(model.fit, features), strict=True):
         seen = bool(np.isfinite(gain) and leverage <= margin)
-        low, high = (gain - model.over, gain + model.under) if seen else (-np.inf, np.inf)
-        out.append(Expectation(float(gain), float(low), float(high), seen))
+        low, high, worst = (gain - width, gain + width, gain - model.over) if seen else (-np.inf, np.inf, -np.inf)
+        out.append(Expectation(float(gain), float(low), float(high), float(worst), seen))
     return out

@@ -39,18 +39,19 @@ def test_where_adapters_do_not_belong_to_the_prototypes_hardly_anything_is_promo
     assert np.mean([choice.rule != BASE for one in found for choice in one.choices.values()]) <= 0.05
 
 
-def test_a_promised_lower_bound_is_kept_as_often_as_it_says(sound):
+def test_the_worst_gain_is_surpassed_as_often_as_it_says(sound):
     kept = [
-        found.gains[name][choice.rule.name] >= choice.expectation.low
+        found.gains[name][choice.rule.name] >= choice.expectation.worst
         for _, found in sound
         for name, choice in found.choices.items()
         if choice.rule != BASE
     ]
     # Two standard errors of a share of so many kept bounds.
-    assert np.mean(kept) >= POLICY.confidence - 2 * np.sqrt(0.1 * 0.9 / len(kept))
+    tail = 1 - POLICY.confidence
+    assert np.mean(kept) >= POLICY.confidence - 2 * np.sqrt(tail * (1 - tail) / len(kept))
 
 
-def test_too_small_a_library_promises_nothing_at_high_confidence():
-    w = world(0, shared=6, apart=0, targets=4, shuffled=False)
-    choices = _audited(w, POLICY).choices.values()  # six references cannot carry a bound kept nine times in ten
+def test_a_library_of_three_promises_nothing():
+    w = world(0, shared=3, apart=0, targets=4, shuffled=False)
+    choices = _audited(w).choices.values()
     assert all(choice.rule == BASE and np.isinf(choice.expectations["simplex"].low) for choice in choices)

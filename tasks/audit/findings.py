@@ -1,0 +1,129 @@
+"""What an audit says about the library: does likeness mean transfer, what can be rebuilt, what does harm. Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import spearmanr
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One reference's adapter alone on another's samples; `transfer` is its gain over the base."""
+
+    source: str
+    on: str
+    distance: float  # of the prototypes / root of the library's spread
+    cosine: float  # of the deltas
+    transfer: float
+    ceiling: float  # gain of `on`'s own adapter
+
+
+@dataclass(frozen=True, slots=True)
+class Correlation:
+    """Spearman's rank correlation with a bootstrap interval over left-out references; NaN if undefined."""
+
+    value: float
+    low: float
+    high: float
+    pairs: int
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Share of its own adapter's gain that the audited choice recovers for a reference, with a bootstrap interval."""
+
+    reference: str
+    value: float
+    low: float
+    high: float
+
+
+def _spearman(x: np.ndarray, y: np.ndarray) -> float:
+    if len(x) < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
+        return float("nan")
+    return float(spearmanr(x, y).statistic)
+
+
+def correlation(
+    pairs: Sequence[Pair], x: Sequence[float], y: Sequence[float], *, resamples: int, level: float, seed: int
+) -> Correlation:
+    """Correlation of `x` and `y`, one value a pair. Pairs on one reference are drawn together."""
+    first, second, on = np.asarray(x), np.asarray(y), np.array([pair.on for pair in pairs])
+    rows = {name: np.flatnonzero(on == name) for name in sorted(set(on))}
+    names, generator = list(rows), np.random.default_rng(seed)
+    drawn = []
+    for _ in range(resamples if names else 0):
+        taken = np.concatenate([rows[names[i]] for i in generator.integers(len(names), size=len(names))])
+        drawn.append(_spearman(first[taken], second[taken]))
+    finite = np.array([value for value in drawn if np.isfinite(value)])
+    tail = (1.0 - level) / 2.0
+    low, high = np.quantile(finite, [tail, 1.0 - tail]) if len(finite) else (float("nan"), float("nan"))
+    return Correlation(_spearman(first, second), float(low), float(high), len(pairs))
+
+
+def recovered_share(
+    reference: str,
+    chosen: np.ndarray,
+    own: np.ndarray,
+    base: np.ndarray,
+    *,
+    resamples: int,
+    level: float,
+    seed: int,
+) -> Share | None:
+    """(chosen - base) / (own - base) of sample values (n,), resampled together; None without any own gain."""
+    headroom = float((own - base).mean())
+    if headroom <= 0:
+        return None
+    draws = np.random.default_rng(seed).multinomial(len(base), np.full(len(base), 1 / len(base)), size=resamples)
+    above, below = draws @ (chosen - base), draws @ (own - base)
+    ratios = above[below > 0] / below[below > 0]
+    tail = (1.0 - level) / 2.0
+    low, high = np.quantile(ratios, [tail, 1.0 - tail])
+    return Share(reference, float((chosen - base).mean()) / headroom, float(low), float(high))
+
+
+def near_but_opposed(pairs: Sequence[Pair], *, within: float) -> list[Pair]:
+    """Siblings in the wrong: pairs nearer than `within` whose adapters harm each other's task."""
+    return sorted((p for p in pairs if p.distance <= within and p.transfer < 0), key=lambda p: p.transfer)
+
+
+def near_duplicates(pairs: Sequence[Pair], *, within: float, share: float) -> list[Pair]:
+    """Pairs nearer than `within` where the one adapter gives at least `share` of what the other's own gives."""
+    return [p for p in pairs if p.distance <= within and p.ceiling > 0 and p.transfer >= share * p.ceiling]
+
+
+def harmful(pairs: Sequence[Pair], *, least: int) -> dict[str, float]:
+    """References that harmed every one of at least `least` others, worst mean first."""
+    by_source: dict[str, list[float]] = {}
+    for pair in pairs:
+        by_source.setdefault(pair.source, []).append(pair.transfer)
+    bad = {name: float(np.mean(v)) for name, v in by_source.items() if len(v) >= least and max(v) < 0}
+    return dict(sorted(bad.items(), key=lambda item: (item[1], item[0])))
+
+
+def greedy_cover(pairs: Sequence[Pair], own: Mapping[str, float], *, most: int) -> list[tuple[str, float]]:
+    """References that serve most others alone: each adds most gain to those before it; with the share served so far.
+
+    Greedy for a submodular sum: at least 1 - 1/e of the best (Nemhauser, Wolsey and Fisher 1978). Pairs that were not
+    scored count as no gain. `own` is each reference's own gain, which it gives itself.
+    """
+    gains: dict[str, dict[str, float]] = {name: {name: max(value, 0.0)} for name, value in own.items()}
+    for pair in pairs:
+        gains.setdefault(pair.source, {})[pair.on] = max(pair.transfer, 0.0)
+    served, total = dict.fromkeys(own, 0.0), sum(max(value, 0.0) for value in own.values())
+    chosen: list[tuple[str, float]] = []
+    while total > 0 and len(chosen) < most and len(chosen) < len(gains):
+        added = {
+            name: sum(max(gain - served.get(on, 0.0), 0.0) for on, gain in by.items())
+            for name, by in gains.items()
+            if name not in dict(chosen)
+        }
+        best = min(added, key=lambda name: (-added[name], name))
+        if added[best] <= 0:
+            break
+        for on, gain in gains[best].items():
+            served[on] = max(served.get(on, 0.0), gain)
+        chosen.append((best, sum(served.values()) / total))
+    return chosen
