@@ -3,11 +3,9 @@
 entries -> examination -> snapshot -> shards of missing prototypes -> Parquet
 """
 
-import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from prefect import flow, get_run_logger, task
@@ -22,8 +20,11 @@ from tasks.library.base_model import BaseModel, resolve_base
 from tasks.library.discovery import discover
 from tasks.library.snapshot import Reference, Snapshot, Target, take_snapshot, take_targets
 from tasks.library.validation import Examination, examine
-from tasks.prototypes.extraction import Job, prototype_digest
-from tasks.prototypes.settings import Machine, Recipe
+from tasks.prototypes.dispatch import extract_isolated
+from tasks.prototypes.extraction import Job, ShardReport, prototype_digest
+from tasks.prototypes.settings import Capped, DescriptionPart, Machine, Recipe
+from tasks.prototypes.shards import balanced_shards
+from tasks.prototypes.siblings import siblings_among
 from tasks.prototypes.statistics import Prototype
 from tasks.prototypes.store import PrototypeStore
 
@@ -76,35 +77,51 @@ def take_stock(run: Run) -> Catalogue:
     return Catalogue(snapshot, take_targets(found.targets, cache=run.memory.digests), failures)
 
 
+def _model(run: Run, name: str | None) -> BaseModel | None:
+    return None if name is None else resolve_base(name, None, run.project.root, run.memory.digests)
+
+
 def _recipe(run: Run, base: BaseModel) -> Recipe:
     how = run.settings.prototypes
+    described = DescriptionPart(how.description_weight, _model(run, how.description_encoder))
     return Recipe(
         base=base,
-        encoder=base,
+        encoder=_model(run, how.encoder) or base,
         family=run.settings.family,
         pooling=how.pooling,
         layers=how.layers,
         max_tokens=how.max_tokens,
         dtype=how.dtype,
         trust_remote_code=run.settings.trust_remote_code,
+        sampling=None if how.max_samples is None else Capped(how.max_samples, how.seed),
+        description=described if how.description_weight > 0 else None,
     )
 
 
 def _jobs(items: Sequence[Reference] | Sequence[Target], recipe: Recipe) -> list[Job]:
-    return [Job(item.name, prototype_digest(item.samples_digest, recipe=recipe), item.samples) for item in items]
-
-
-def _shards(jobs: Sequence[Job], size: int) -> Iterator[tuple[Job, ...]]:
-    remaining = iter(jobs)
-    while shard := tuple(islice(remaining, size)):
-        yield shard
+    return [
+        Job(
+            item.name,
+            prototype_digest(item.samples_digest, recipe=recipe, description=item.description),
+            item.samples,
+            item.description,
+        )
+        for item in items
+    ]
 
 
 @task(name="extract shard", cache_policy=NO_CACHE)
 def extract(run: Run, work: ShardWork) -> tuple[int, tuple[Failure, ...]]:
-    """Compute a shard's prototypes on a worker, which writes them to one Parquet part."""
-    report = run.workers.run(extract_on_worker, work)
-    return report.computed, tuple(report.failures)
+    """Compute a shard's prototypes on a worker, to Parquet; a job that kills its worker fails alone."""
+    from distributed import KilledWorker
+
+    def on_worker(jobs: Sequence[Job]) -> ShardReport:
+        report: ShardReport = run.workers.run(extract_on_worker, replace(work, jobs=tuple(jobs)))
+        return report
+
+    reports = extract_isolated(work.jobs, on_worker, died=KilledWorker, tries=run.settings.cluster.attempts)
+    failures = tuple(failure for report in reports for failure in report.failures)
+    return sum(report.computed for report in reports), failures
 
 
 def _extract_missing(
@@ -112,9 +129,7 @@ def _extract_missing(
 ) -> tuple[int, tuple[Failure, ...]]:
     missing = {job.digest: job for job in jobs if job.digest not in known}
     how = run.settings.prototypes
-    # Never fewer shards than workers, or some stand idle.
-    size = max(1, min(how.shard_size, math.ceil(len(missing) / run.workers.count)))
-    shards = list(_shards(list(missing.values()), size))
+    shards = balanced_shards(list(missing.values()), size=how.shard_size, workers=run.workers.count)
     machine = Machine("auto", run.workers.threads, how.token_budget, how.window_rows)
     work = [ShardWork(shard, recipe, machine, run.workspace.prototypes) for shard in shards]
     tried = extract.with_options(retries=run.settings.cluster.attempts - 1)
@@ -143,6 +158,8 @@ def refresh_library(run: Run) -> Library:
     there = store.digests()
     store.compact([(job.name, job.digest) for job in jobs if job.digest in there])
     known = store.read()
+    for siblings in siblings_among({job.name: known[job.digest] for job in references if job.digest in known}):
+        get_run_logger().warning("%s", siblings)
     get_run_logger().info("%d prototypes computed, %d known", computed, len(known) - computed)
     return Library(
         snapshot=catalogue.snapshot,

@@ -60,8 +60,13 @@ class PrototypeSettings(Frozen):
     layers: tuple[int, ...] = (-1,)  # hidden states of the base encoder whose embeddings are averaged; -1 is the last
     pooling: Pooling = Pooling.MEAN  # `map` keeps positions apart: it beat `mean` in 7 of 10 digit designs
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    encoder: str | None = None  # another model to encode with; None: the base model itself
+    max_samples: PositiveInt | None = None  # a seeded random choice of that many; None: all of them
+    seed: int = 0  # of that choice
+    description_weight: NonNegativeFloat = 0.0  # length at which a description's embedding joins; 0 leaves it out
+    description_encoder: str | None = None  # the model that reads descriptions; None: the encoder, where it reads text
     max_tokens: PositiveInt = 512  # a longer text is cut
-    token_budget: PositiveInt = 8192  # tokens in one forward pass, padding included
+    token_budget: PositiveInt = 1024  # tokens in one forward pass, padding included; a GPU wants many more
     window_rows: PositiveInt = 1024  # samples read ahead and sorted by length together
     shard_size: PositiveInt = 64  # references in one Prefect task; a shard should last 10 s or more
 
