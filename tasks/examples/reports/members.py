@@ -14,7 +14,7 @@ from tasks.evaluation.models.causal_lm import Pairs, answer_losses, tokenise_pai
 from tasks.examples.building import BASE_NAME, Member
 from tasks.examples.fitting import fit
 from tasks.examples.models import llama_of, train_tokenizer
-from tasks.examples.reports.texts import PLAIN, REFERENCES, Report, draw_report, written
+from tasks.examples.reports.texts import CUE, PLAIN, REFERENCES, Report, draw_report, written
 from tasks.examples.settling import settle
 from tasks.examples.tables import write_columns
 from tasks.library.base_model import BaseModel
@@ -45,7 +45,10 @@ def make_base(project: Path, seed: int, steps: int) -> None:
     """
     settle(seed)
     generator = np.random.default_rng(seed)
-    read = [written(draw_report(generator), name).findings for name in REFERENCES for _ in range(_READ)]
+    # Without the cue for the impression: read to its end it would teach that nothing follows.
+    read = [
+        written(draw_report(generator), name).findings.removesuffix(CUE) for name in REFERENCES for _ in range(_READ)
+    ]
     plain = [written(draw_report(generator), PLAIN) for _ in range(_WRITTEN)]
     tokenizer = train_tokenizer([*read, *(report.impression for report in plain)], vocabulary=600)
     model = llama_of(tokenizer, width=64, inner=160, layers=3, heads=4)

@@ -18,6 +18,8 @@ _SIZES = (4, 6, 8, 12, 15, 22, 31)  # millimetres
 _CHANGES = ("unchanged", "larger than before", "smaller than before", "new")
 _NORMAL = ("the heart is normal in size", "no pleural effusion is seen", "the bones are intact", "the liver is normal")
 
+CUE = "\nimpression:"  # where the findings end and the impression begins
+
 Style = Callable[[str], str]
 
 
@@ -98,7 +100,7 @@ def written(report: Report, name: str) -> Report:
     findings, impression = report.findings, report.impression
     for style in styles_of(name):
         findings, impression = style(findings), style(impression)
-    return Report(f"findings: {findings}\nimpression:", f" {impression}")
+    return Report(f"findings: {findings}{CUE}", f" {impression}")
 
 
 REFERENCES = (PLAIN, *STYLES)
