@@ -168,11 +168,11 @@ def _image_names(facts: Facts) -> str | None:
 _SAVE_AGAIN = "save the adapter again with peft's save_pretrained"
 
 RULES: tuple[Rule, ...] = (
-    Rule("adapter_config.json is readable", WITH_CONFIG, "V vllm/lora, reader of adapter_config.json", _config_readable, _SAVE_AGAIN),
+    Rule("adapter_config.json is readable", WITH_CONFIG, "V vllm/lora config reader", _config_readable, _SAVE_AGAIN),
     Rule("weights are readable", ALL, "V vllm/lora/lora_model.py", _weights_readable, _SAVE_AGAIN),
     Rule("it is LoRA", WITH_CONFIG, "V vllm/plugins/lora_resolvers/filesystem_resolver.py", _is_lora,
          "convert it to LoRA (peft's convert_to_lora)"),
-    Rule("r, lora_alpha and target_modules are set", SERVERS, "V vllm/lora, reader of adapter_config.json; SG lora/lora_config.py",
+    Rule("r, lora_alpha and target_modules are set", SERVERS, "V vllm/lora config reader; SG lora/lora_config.py",
          _required_keys, "complete adapter_config.json"),
     Rule("r is positive", WITH_CONFIG, "V vllm#48437; P tuners/lora/layer.py", _rank_positive, "correct r"),
     Rule("tensors have the config's ranks", (Consumer.PEFT,), "P utils/save_and_load.py", _config_agrees, _REBLEND),
@@ -180,9 +180,9 @@ RULES: tuple[Rule, ...] = (
     Rule("every factor has its partner", ALL, "P utils/save_and_load.py", _complete_pairs, _SAVE_AGAIN),
     Rule("only LoRA factors", SERVERS, "V vllm/lora/utils.py parse_fine_tuned_lora_name", _factor_names,
          "train without modules_to_save, DoRA and bias"),
-    Rule("no DoRA", SERVERS, "V vllm/lora, reader of adapter_config.json", _plain,
+    Rule("no DoRA", SERVERS, "V vllm/lora config reader", _plain,
          "convert it: tesserae blend --base BASE --adapter DIR=1"),
-    Rule("no bias", SERVERS, "V vllm/lora, reader of adapter_config.json", _no_bias, "train with bias='none' and lora_bias=False"),
+    Rule("no bias", SERVERS, "V vllm/lora config reader", _no_bias, "train with bias='none' and lora_bias=False"),
     Rule("no modules_to_save", SERVERS, "V vllm#9280", _no_heads,
          "train without modules_to_save, or serve the merged model"),
     Rule("one rank and alpha for all modules", SERVERS, "V vllm-omni#6565; LX lora.py", _no_patterns, _REBLEND),
