@@ -1,0 +1,31 @@
+"""Defaults of the audit; a section of the project file."""
+
+from typing import Annotated
+
+from pydantic import BaseModel as Model
+from pydantic import ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+
+Confidence = Annotated[float, Field(gt=0, lt=1)]
+
+
+class AuditSettings(Model):
+    """How references are audited, and how an audit becomes a choice; what the values rest on is in docs/audit.md."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    references: PositiveInt = 200  # at most so many a night, the stalest first
+    minutes: PositiveFloat = 60.0  # no new evaluation starts after this
+    halves: NonNegativeInt = 5  # pools of each reference, left out, with a kept one
+    pools: NonNegativeInt = 5  # pools of each reference with another, both kept
+    transfers: PositiveInt = 5  # single references scored on each other one, from near to far
+    penalties: tuple[NonNegativeFloat, ...] = (0.01, 0.03, 0.1, 0.3)
+    temperatures: tuple[PositiveFloat, ...] = (0.25,)
+    preparations: tuple[str, ...] = ("raw", "standardised")
+    features: tuple[str, ...] = ("progress",)  # of the gain model; the others are stored beside it
+    shrinkage: PositiveFloat = 0.03
+    folds: Annotated[int, Field(ge=2)] = 10
+    confidence: Confidence = 0.95  # of each one-sided bound
+    margin: PositiveFloat = 1.5  # leverage, of the farthest trial's, up to which a target counts as seen
+    floor: float = 0.0  # gain that the lower bound must pass, in the metric's unit
+    tie: NonNegativeFloat = 0.01  # lower bounds nearer than this are equal, and the safer rule wins
+    seed: int = 0

@@ -1,0 +1,50 @@
+"""What an audit says about a library, on small tables whose answer is plain."""
+
+import numpy as np
+import pytest
+
+from tasks.audit.findings import Pair, correlation, greedy_cover, harmful, near_but_opposed, recovered_share
+
+
+def pair(source: str, on: str, *, distance: float, transfer: float) -> Pair:
+    return Pair(source, on, distance, cosine=0.0, transfer=transfer, ceiling=1.0)
+
+
+def test_a_perfect_order_has_correlation_one_and_its_interval_says_so():
+    pairs = [pair("a", f"r{i}", distance=i, transfer=-i) for i in range(12)]
+    found = correlation(pairs, range(12), range(12), resamples=200, level=0.9, seed=0)
+    assert (found.value, found.low, found.high) == pytest.approx((1.0, 1.0, 1.0))
+
+
+def test_two_pairs_have_no_correlation_at_all():
+    pairs = [pair("a", "b", distance=1, transfer=1)] * 2
+    assert np.isnan(correlation(pairs, [1, 2], [1, 2], resamples=20, level=0.9, seed=0).value)
+
+
+def test_siblings_are_near_and_harm_each_other():
+    sibling = pair("cytoplasm", "nucleus", distance=0.01, transfer=-0.5)
+    others = [pair("a", "nucleus", distance=2.0, transfer=-0.5), pair("b", "nucleus", distance=0.01, transfer=0.5)]
+    assert near_but_opposed([sibling, *others], within=0.5) == [sibling]
+
+
+def test_a_reference_is_harmful_only_if_it_helps_nobody():
+    pairs = [pair("bad", on, distance=1, transfer=-0.1) for on in "ab"]
+    pairs += [pair("mixed", "a", distance=1, transfer=-0.3), pair("mixed", "b", distance=1, transfer=0.1)]
+    assert harmful(pairs, least=2) == {"bad": pytest.approx(-0.1)}
+    assert harmful(pairs, least=3) == {}
+
+
+def test_the_cover_takes_first_who_serves_most_and_counts_nobody_twice():
+    pairs = [pair("a", on, distance=1, transfer=0.9) for on in "bc"] + [pair("b", "a", distance=1, transfer=0.5)]
+    chosen = greedy_cover(pairs, dict.fromkeys("abcd", 1.0), most=2)
+    assert chosen == [("a", pytest.approx(2.8 / 4)), ("d", pytest.approx(3.8 / 4))]
+
+
+def test_the_own_adapter_recovers_all_and_the_base_nothing():
+    base, own = np.zeros(50), np.tile([1.0, 0.0], 25)
+    how = {"resamples": 100, "level": 0.9, "seed": 0}
+    for chosen, share in ((own, 1.0), (base, 0.0)):
+        found = recovered_share("r", chosen, own, base, **how)
+        assert found is not None
+        assert (found.value, found.low, found.high) == pytest.approx((share, share, share))
+    assert recovered_share("r", own, base, base, **how) is None
