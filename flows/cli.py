@@ -37,6 +37,7 @@ class Domain(StrEnum):
     DIGITS = "digits"
     SEGMENTATION = "segmentation"
     REPORTS = "reports"
+    SYNTHESIS = "synthesis"
 
 
 @contextlib.contextmanager

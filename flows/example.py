@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.progress import Stages
+from flows.services import quiet_libraries
 
 Progress = Callable[[str, int, int], None]
 
@@ -28,10 +29,17 @@ def _reports(directory: Path, *, seed: int, progress: Progress) -> None:
     build(directory, seed=seed, progress=progress)
 
 
+def _synthesis(directory: Path, *, seed: int, progress: Progress) -> None:
+    from tasks.examples.synthesis.build import build
+
+    build(directory, seed=seed, progress=progress)
+
+
 _BUILDERS: dict[str, Callable[..., None]] = {
     "digits": _digits,
     "segmentation": _segmentation,
     "reports": _reports,
+    "synthesis": _synthesis,
 }
 
 
@@ -50,6 +58,6 @@ def _reported() -> Iterator[Progress]:
 
 def make_example(directory: Path, domain: str, *, seed: int) -> dict[str, Any]:
     """Build the example of a domain in a new directory; raises InvalidInput where there is something already."""
-    with _reported() as progress:
+    with quiet_libraries(), _reported() as progress:
         _BUILDERS[domain](directory, seed=seed, progress=progress)
     return {"project": str(directory / "project.yaml"), "domain": domain, "seed": seed}

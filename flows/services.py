@@ -93,6 +93,13 @@ def _exported(variables: Mapping[str, str]) -> Iterator[None]:
                 os.environ[name] = value
 
 
+@contextlib.contextmanager
+def quiet_libraries() -> Iterator[None]:
+    """Keep libraries from calling home, and from talking about each other; what the user has set stays."""
+    with _exported({name: value for name, value in _QUIET.items() if name not in os.environ}):
+        yield
+
+
 def _check_existing(url: str) -> None:
     if not _healthy(url):
         raise InvalidInput(
@@ -111,7 +118,7 @@ def prefect_server(workspace: Path, *, scheduling: bool, port: int | None = None
     Prefect must be imported after this has been entered: it reads its settings once, at import.
     """
     existing = os.environ.get("PREFECT_API_URL")
-    with _exported({name: value for name, value in _QUIET.items() if name not in os.environ}):
+    with quiet_libraries():
         if existing:
             _check_existing(existing)
             yield existing

@@ -46,7 +46,7 @@ def blend_recipe(recipe: Recipe, directory: Path, *, threads: int) -> None:
     if directory.exists():
         return
     used = [item for item in recipe.ingredients if item.weight != 0] or list(recipe.ingredients[:1])
-    adapters = {item.reference: replace(read_adapter(item.adapter), name=item.reference) for item in used}
+    adapters = {item.reference: read_adapter(item.adapter, name=item.reference) for item in used}
     job = BlendJob(
         weights={item.reference: item.weight for item in used},
         directory=directory,
