@@ -24,8 +24,9 @@ class AuditSettings(Model):
     features: tuple[str, ...] = ("progress",)  # of the gain model; the others are stored beside it
     shrinkage: PositiveFloat = 0.03
     folds: Annotated[int, Field(ge=2)] = 10
-    confidence: Confidence = 0.95  # of each one-sided bound
+    confidence: Confidence = 0.9  # of each one-sided bound
     margin: PositiveFloat = 1.5  # leverage, of the farthest trial's, up to which a target counts as seen
-    floor: float = 0.0  # gain that the lower bound must pass, in the metric's unit
+    least: NonNegativeFloat = 3.0  # left-out references that must resemble a target to judge it without pools
+    floor: float = 0.01  # gain that the lower bound must pass, in the metric's unit
     tie: NonNegativeFloat = 0.01  # lower bounds nearer than this are equal, and the safer rule wins
     seed: int = 0

@@ -59,7 +59,7 @@ def rules_of(how: AuditSettings) -> tuple[Rule, ...]:
 
 def policy_of(how: AuditSettings) -> Policy:
     """How the settings turn evidence into a choice."""
-    return Policy(how.shrinkage, how.folds, how.confidence, how.margin, how.floor, how.tie)
+    return Policy(how.shrinkage, how.folds, how.confidence, how.margin, how.least, how.floor, how.tie)
 
 
 def transforms_of(references: Mapping[str, Prototype], how: AuditSettings) -> dict[Preparation, Transform]:

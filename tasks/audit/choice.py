@@ -8,7 +8,7 @@ import numpy as np
 from tasks.audit.gains import Evidence, Expectation, GainModel, expect, folds_of, learn
 from tasks.audit.rules import BASE, Rule
 
-NOTHING = Expectation(0.0, 0.0, 0.0, 0.0, True)  # what the base gains over itself, for certain
+NOTHING = Expectation(0.0, 0.0, 0.0, 0.0, True, float("inf"))  # what the base gains over itself, for certain
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +17,7 @@ class Policy:
 
     shrinkage: ridge penalty per trial; folds: groups of references that bounds are found on; confidence: of each
     one-sided bound; margin: how far beyond the farthest trial a task still counts as seen, in its leverage;
+    least: references that were left out must resemble a task, in number, to judge it alone, without pools;
     floor: gain that the lower bound must pass, in the metric's unit; tie: lower bounds nearer than this are equal.
     """
 
@@ -24,6 +25,7 @@ class Policy:
     folds: int
     confidence: float
     margin: float
+    least: float
     floor: float
     tie: float
 
@@ -89,15 +91,17 @@ def _tiers(evidence: Mapping[str, Evidence], policy: Policy) -> tuple[Models, Mo
 
 
 def _expected(
-    tiers: Sequence[Models], features: Mapping[str, np.ndarray], policy: Policy
+    tiers: tuple[Models, Models], features: Mapping[str, np.ndarray], policy: Policy
 ) -> dict[str, list[Expectation]]:
-    """Expectations (t) by rule, from the first tier that has seen such a task and can bound its gain."""
-    found: dict[str, list[Expectation]] = {}
-    for models in tiers:
-        for name, model in models.items():
-            now = expect(model, features[name], margin=policy.margin)
-            before = found.get(name, now)
-            found[name] = [one if one.bounded else other for one, other in zip(before, now, strict=True)]
+    """Expectations (t) by rule: from the references left out where enough of them resemble the task, else from all."""
+    real, everything = tiers
+    found = {name: expect(model, features[name], margin=policy.margin) for name, model in everything.items()}
+    for name, model in real.items():
+        alone = expect(model, features[name], margin=policy.margin)
+        found[name] = [
+            one if one.bounded and one.near >= policy.least else other
+            for one, other in zip(alone, found[name], strict=True)
+        ]
     return found
 
 
@@ -107,7 +111,7 @@ def choose_rules(
     """A choice for each of t tasks with features (t, f) by rule.
 
     References that were left out are real tasks, and judge every task that is like them; pools are made up (a blend
-    may fail on two tasks at once and yet serve each), and are asked only where no reference is like the task.
+    may fail on two tasks at once and yet serve each), and are asked only where too few references are like the task.
     """
     found = _expected(_tiers(evidence, policy), features, policy)
     count = len(next(iter(features.values()), ()))

@@ -59,7 +59,8 @@ class Expectation:
     """Expected gain of a rule on one task, its one-sided bounds, and the gain that this one task surpasses.
 
     `low` and `high` bound the expectation, `worst` the task's own gain, each with the audit's confidence. `seen` is
-    False where the task lies further out than any trial: its bounds are then infinite.
+    False where the task lies further out than any trial: its bounds are then infinite. `near` counts the trials that
+    resemble the task, each by how much.
     """
 
     gain: float
@@ -67,6 +68,7 @@ class Expectation:
     high: float
     worst: float
     seen: bool
+    near: float
 
     @property
     def bounded(self) -> bool:
@@ -158,13 +160,15 @@ def learn(evidence: Evidence, *, shrinkage: float, folds: int, confidence: float
     return GainModel(fit, without, positions, errors[known], evidence.shares[known], over, confidence)
 
 
-def _local_errors(model: GainModel, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean error (t,) of the trials near each task, drawn to zero where there are few, and its variance (t,)."""
-    if not len(model.errors):
-        return np.zeros(len(features)), np.zeros(len(features))
+def _nearness(model: GainModel, features: np.ndarray) -> np.ndarray:
+    """How much each trial resembles each task (t, m): 1 is alike, times the trial's share."""
     standard = (features - model.fit.means) / model.fit.scales
     squares = np.square(standard[:, None] - model.positions[None]).sum(axis=2)
-    nearness = model.shares * np.exp(-0.5 * squares / NEAR**2)
+    return model.shares * np.exp(-0.5 * squares / NEAR**2)
+
+
+def _local_errors(model: GainModel, nearness: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean error (t,) of the trials near each task, drawn to zero where there are few, and its variance (t,)."""
     total = nearness.sum(axis=1)
     means = nearness @ model.errors / (total + 1.0)  # as if one more trial had been predicted without error
     spread = (nearness * np.square(model.errors - means[:, None])).sum(axis=1)
@@ -182,13 +186,16 @@ def _jackknife(model: GainModel, features: np.ndarray) -> np.ndarray:
 
 def expect(model: GainModel, features: np.ndarray, *, margin: float) -> list[Expectation]:
     """What to expect at features (t, f). A task is seen up to `margin` times the farthest trial's leverage."""
-    off, variance = _local_errors(model, features)
+    nearness = _nearness(model, features)
+    off, variance = _local_errors(model, nearness)
     gains = predicted(model.fit, features) - off
     quantile = float(student.ppf(model.confidence, max(len(model.without) - 1, 1)))
     widths = quantile * np.sqrt(_jackknife(model, features) + variance)
     out = []
-    for gain, width, leverage in zip(gains, widths, leverages(model.fit, features), strict=True):
+    for gain, width, leverage, near in zip(
+        gains, widths, leverages(model.fit, features), nearness.sum(axis=1), strict=True
+    ):
         seen = bool(np.isfinite(gain) and leverage <= margin)
         low, high, worst = (gain - width, gain + width, gain - model.over) if seen else (-np.inf, np.inf, -np.inf)
-        out.append(Expectation(float(gain), float(low), float(high), float(worst), seen))
+        out.append(Expectation(float(gain), float(low), float(high), float(worst), seen, float(near)))
     return out

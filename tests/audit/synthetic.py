@@ -20,7 +20,7 @@ SPAN = 4  # of the latent that most references share
 SAMPLES = 200
 
 RULES = audited_rules(penalties=(0.03, 0.1), temperatures=(0.25,), preparations=(Preparation.RAW,))
-POLICY = Policy(shrinkage=0.03, folds=10, confidence=0.95, margin=1.5, floor=0.02, tie=0.01)
+POLICY = Policy(shrinkage=0.03, folds=10, confidence=0.9, margin=1.5, least=3.0, floor=0.01, tie=0.01)
 IDENTITY = {Preparation.RAW: Transform(np.zeros(DIMENSION), np.ones(DIMENSION), None, False)}
 
 

@@ -13,7 +13,7 @@ from tasks.audit.rules import BASE, Weighing, audited_rules
 from tasks.projection.preparation import Preparation
 
 RULES = audited_rules(penalties=(0.03, 0.3), temperatures=(0.25,), preparations=(Preparation.RAW,))
-POLICY = Policy(shrinkage=0.01, folds=10, confidence=0.8, margin=1.5, floor=0.0, tie=0.01)
+POLICY = Policy(shrinkage=0.01, folds=10, confidence=0.8, margin=1.5, least=3.0, floor=0.0, tie=0.01)
 
 
 def evidence(seed: int, count: int, *, noise: float) -> Evidence:
@@ -95,7 +95,7 @@ def test_a_task_far_from_every_trial_is_unseen_and_has_no_bound():
 
 
 def certain(low: float) -> Expectation:
-    return Expectation(low + 0.1, low, low + 0.2, low - 0.1, True)
+    return Expectation(low + 0.1, low, low + 0.2, low - 0.1, True, 9.0)
 
 
 def test_among_equals_the_safer_rule_is_chosen():
@@ -115,16 +115,16 @@ def test_without_an_audit_the_base_model_is_left_alone():
     assert choose(RULES, {}, POLICY).rule == BASE
 
 
-def test_pools_are_asked_only_where_no_left_out_reference_is_like_the_task():
-    real, pools = evidence(0, 20, noise=0.01), evidence(1, 20, noise=0.01)
+def test_pools_are_asked_only_where_too_few_left_out_references_are_like_the_task():
+    real, pools = evidence(0, 60, noise=0.01), evidence(1, 20, noise=0.01)
     wide = Evidence(
         np.concatenate([real.features, pools.features * 10]),
         np.concatenate([real.gains, np.full(20, -1.0)]),
         (*real.members, *(frozenset({f"p{i}"}) for i in range(20))),
-        np.ones(40),
-        np.arange(40) < 20,
+        np.ones(80),
+        np.arange(80) < 60,
     )
-    inside, beyond = np.array([[0.8, 0.2]]), np.array([[8.0, 2.0]])
+    inside, beyond = np.array([[0.7, 0.4]]), np.array([[8.0, 2.0]])
     with_pools = {"l1 0.03": wide}
     assert choose_rules(RULES, with_pools, {"l1 0.03": inside}, POLICY)[0].rule.name == "l1 0.03"
     choice = choose_rules(RULES, with_pools, {"l1 0.03": beyond}, POLICY)[0]

@@ -1,0 +1,127 @@
+"""Every fixed rule against the audited choice on targets that neither the audit nor its model has seen.
+
+    python -m tests.benchmarks.audit --json --seeds 0 1 2
+
+For each seed the digits example is made, its prototypes are computed, its six references are audited, and all rules are
+scored on its ten targets. One JSON object a line: mean gain over the base of every rule and of the audited choice.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from flows.audit_settings import AuditSettings
+from flows.services import prefect_server
+from flows.settings import load_project
+
+
+def _gains(run: Any, library: Any, decisions: Any, how: AuditSettings) -> dict[str, np.ndarray]:
+    """Gain of every rule, of the audited choice and of the targets' own adapters over the base, by target."""
+    from flows.auditing import rules_of, transforms_of
+    from tasks.audit.features import Record
+    from tasks.audit.looking import look_at
+    from tasks.audit.scenes import stage_of, target_scenes
+    from tasks.evaluation.evaluate import Bootstrap, EvaluationJob, evaluate_target
+    from tasks.evaluation.examiners.setting import Setting
+
+    stage, rules = stage_of(library.references), rules_of(how)
+    names = list(library.target_prototypes)
+    scenes = target_scenes(stage, list(library.target_prototypes.values()), neighbours=32)
+    transforms = transforms_of(library.references, how)
+    look = look_at(rules, stage, scenes, transforms, Record({}, {}), tolerance=1e-6)
+    adapters = {one.name: one.adapter for one in library.snapshot.references}
+    targets = {one.name: one for one in library.targets}
+    gains: dict[str, list[float]] = {}
+    for row, name in enumerate(names):
+        setting = Setting(run.settings.family, library.snapshot.base, targets[name].evaluation, "cpu", 200, 0)
+        scores = evaluate_target(
+            EvaluationJob(
+                target=name,
+                setting=setting,
+                adapters=tuple(adapters[stage.names[index]] for index in scenes.indices[row]),
+                weights={rule: tuple(map(float, weights[row])) for rule, weights in look.weights.items()},
+                whole={"ceiling": targets[name].ceiling},
+                controlled=None,
+                draws=1,
+                bootstrap=Bootstrap(resamples=1, level=0.5, seed=0),
+            )
+        )
+        means = {rule: float(values[scores.primary].mean()) for rule, values in scores.values.items()}
+        means["audited"] = means[decisions[row].choice.rule.name]
+        for rule, value in means.items():
+            gains.setdefault(rule, []).append(value - means["base"])
+    return {rule: np.array(values) for rule, values in gains.items()}
+
+
+def _measured(project: Path) -> Mapping[str, Any]:
+    from flows.audit import audit_library
+    from flows.auditing import audit_directory, policy_of, rules_of, transforms_of
+    from flows.refresh import refresh_library
+    from flows.run import open_run
+    from tasks.audit.deciding import decide
+    from tasks.audit.store import read_results
+
+    how = AuditSettings()
+    with open_run(project) as run:
+        library = refresh_library(run)
+        audited = audit_library(run, library, how)
+        decisions = decide(
+            list(library.target_prototypes.values()),
+            library.references,
+            read_results(audit_directory(run)),
+            rules_of(how),
+            transforms_of(library.references, how),
+            policy=policy_of(how),
+            used=how.features,
+            neighbours=32,
+            tolerance=1e-6,
+        )
+        gains = _gains(run, library, decisions, how)
+    kept = [gains["audited"][i] >= one.choice.expectation.worst for i, one in enumerate(decisions)]
+    return {
+        "mean_gain": {rule: round(float(values.mean()), 4) for rule, values in gains.items()},
+        "lowest_gain": round(float(gains["audited"].min()), 4),
+        "chosen": {one.target: one.choice.rule.name for one in decisions},
+        "worst_kept": float(np.mean(kept)),
+        "scored": audited["scored"],
+        "correlations": audited["correlations"],
+    }
+
+
+def _one(project: Path) -> None:
+    with prefect_server(load_project(project).workspace, scheduling=False):
+        from prefect import flow
+
+        print(json.dumps(flow(name="benchmark audit")(_measured)(project)))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", action="store_true", help="the only form there is")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--project", type=Path, help="audit this project instead of making the example")
+    asked = parser.parse_args()
+    if asked.project:
+        _one(asked.project)
+        return
+    command = Path(sys.executable).with_name("tesserae")
+    for seed in asked.seeds:
+        with tempfile.TemporaryDirectory() as folder:
+            project = Path(folder) / "project"
+            made = [str(command), "example", str(project), "--domain", "digits", "--seed", str(seed), "--json"]
+            subprocess.run(made, check=True, capture_output=True)
+            again = [sys.executable, "-m", "tests.benchmarks.audit", "--json", "--project", str(project)]
+            done = subprocess.run(again, check=True, capture_output=True, text=True)
+            found = json.loads(done.stdout.splitlines()[-1])
+            print(json.dumps({"case": f"digits seed {seed}", **found}), flush=True)
+
+
+if __name__ == "__main__":
+    main()
