@@ -100,7 +100,7 @@ def audit(project: str) -> Report:
     started = time.monotonic()
     with open_run(Path(project)) as run:
         library = refresh_library(run)
-        found = audit_library(run, library, AuditSettings())
+        found = audit_library(run, library, run.settings.audit)
         return {
             "run_id": str(flow_run.id),
             "snapshot": library.snapshot.digest,

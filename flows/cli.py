@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from flows.blend import DEFAULT_DORA_ENERGY, DEFAULT_THREADS, ElementType, ProfileName
-from flows.messages import print_problems, print_report, print_training
+from flows.messages import print_audit, print_problems, print_report, print_training
 from flows.settings import Project, load_project
 from tasks.files import InvalidInput, Problem
 
@@ -195,6 +195,25 @@ def nightly(project: ProjectPath, as_json: AsJson = False) -> None:
 
     with _exit_codes(as_json):
         _finish(_run_flow(project, choose), as_json=as_json)
+
+
+@app.command()
+def audit(project: ProjectPath, as_json: AsJson = False) -> None:
+    """Leave the library's own references out, one by one, and tell which rule works here."""
+
+    def choose() -> Callable[[Project], dict[str, Any]]:
+        from flows.audit import audit as run
+
+        return lambda opened: run(str(opened.file))
+
+    with _exit_codes(as_json):
+        report = _run_flow(project, choose)
+        if as_json:
+            typer.echo(json.dumps(report))
+        else:
+            print_audit(report)
+        if report["failures"]:
+            raise typer.Exit(SOME_FAILED)
 
 
 @app.command()

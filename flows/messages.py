@@ -141,3 +141,22 @@ def print_verdicts(verdicts: Mapping[str, Any]) -> None:
         console.print(f"{consumer}: {'loads' if verdict['loads'] else 'does not load'} ({how})", highlight=False)
         for broken in verdict["broken"]:
             console.print(f"  {broken['rule']}: {broken['found']}\n      -> {broken['remedy']}", markup=False)
+
+
+def print_audit(report: Mapping[str, Any]) -> None:
+    """What the audit found: each rule's mean gain over the base model, and what that says about the library."""
+    console = _console()
+    table = Table(title="Mean gain over the base model", title_justify="left")
+    table.add_column("rule")
+    for name in ("references left out", "pools of two", "trials"):
+        table.add_column(name, justify="right")
+    for row in report["rules"]:
+        gains = ["" if row[key] is None else f"{row[key]:+.4f}" for key in ("left_out", "pools")]
+        table.add_row(row["rule"], *gains, str(row["trials"]))
+    console.print(table)
+    console.print(report["verdict"]["says"], highlight=False)
+    for name, one in report["correlations"].items():
+        if one["value"] is not None:
+            console.print(f"rank correlation of {name}: {one['value']:+.2f} ({one['low']:+.2f} to {one['high']:+.2f})")
+    console.print(f"{report['scored']} blends scored, {report['known']} known, in {report['seconds']:.1f} s")
+    _print_failures(console, report["failures"])

@@ -19,6 +19,7 @@ from pydantic import (
     model_validator,
 )
 
+from flows.audit_settings import AuditSettings
 from flows.blend import ElementType, ProfileName
 from tasks.files import InvalidInput, Problem
 from tasks.library.families import Family
@@ -226,6 +227,7 @@ class ProjectSettings(Frozen):
     blending: BlendingSettings = BlendingSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     registry: RegistrySettings = RegistrySettings()
+    audit: AuditSettings = AuditSettings()
     cluster: ClusterSettings = LocalCluster()
     schedule: ScheduleSettings = ScheduleSettings()
 

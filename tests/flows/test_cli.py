@@ -7,7 +7,7 @@ import pytest
 
 from tests.conftest import tesserae
 
-PROJECT_COMMANDS = ["example", "check", "train", "refresh", "compose", "nightly", "explain", "schedule", "ui"]
+PROJECT_COMMANDS = ["audit", "example", "check", "train", "refresh", "compose", "nightly", "explain", "schedule", "ui"]
 COMMANDS = [*PROJECT_COMMANDS, "blend", "doctor"]
 
 
