@@ -57,16 +57,18 @@ def _recipe_digest(recipe: Recipe) -> str:
 def extract_shard(jobs: Sequence[Job], settings: ExtractionSettings, directory: Path) -> ShardReport:
     """Compute the prototypes of `jobs` and leave them as one part of the store in `directory`.
 
-    A reference that cannot be encoded fails alone. A shard that was finished before is not computed again, so a
-    scheduler may run it twice. Raises what loading the model raises: that is nobody's fault among the references.
+    A reference that cannot be encoded fails alone. What stands in any part of the store is not computed again, so a
+    scheduler may run a shard twice, whole or split. Raises what loading the model raises: that is nobody's fault among
+    the references.
     """
     store = PrototypeStore(directory)
     shard = digest_value(sorted([job.name, job.digest] for job in jobs))
     part = store.part_path(shard)
     done = {one.digest: one for one in prototypes_of(pq.read_table(part))} if part.exists() else {}
-    missing = list({job.digest: job for job in reversed(jobs) if job.digest not in done}.values())[::-1]
+    known = store.digests()
+    missing = list({job.digest: job for job in reversed(jobs) if job.digest not in known}.values())[::-1]
     if not missing:
-        return ShardReport(part, 0, ())
+        return ShardReport(part if done else None, 0, ())
     from tasks.prototypes.compute import compute
 
     computed, failures = compute(missing, settings)
