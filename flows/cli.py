@@ -1,6 +1,7 @@
 """The `tesserae` command. Heavy packages are imported by the command that needs them: `--help` answers at once."""
 
 import contextlib
+import importlib
 import json
 import os
 import signal
@@ -15,7 +16,7 @@ import typer
 
 from flows.blend import DEFAULT_DORA_ENERGY, DEFAULT_THREADS, ElementType, ProfileName
 from flows.messages import print_audit, print_problems, print_report, print_training
-from flows.settings import Project, load_project
+from flows.settings import load_project
 from tasks.files import InvalidInput, Problem
 
 OK, SOME_FAILED, INVALID, COULD_NOT_RUN, INTERRUPTED = 0, 1, 2, 3, 130
@@ -89,20 +90,24 @@ def _stdout_for_the_result() -> Iterator[None]:
         os.close(kept)
 
 
-def _run_flow(location: Path, choose: Callable[[], Callable[[Project], dict[str, Any]]]) -> dict[str, Any]:
+def _run_flow(location: Path, name: str, *arguments: Any) -> dict[str, Any]:
+    """Run the flow `name` of the module of that name on a project, beside a Prefect server; returns its report."""
     from flows.services import prefect_server
 
     _heed_signals()
     project = load_project(location)
     with _stdout_for_the_result(), prefect_server(project.workspace, scheduling=False):
-        return choose()(project)
+        # Only now: Prefect reads where its server is when it is imported.
+        run = getattr(importlib.import_module(f"flows.{name}"), name)
+        report: dict[str, Any] = run(str(project.file), *arguments)
+        return report
 
 
-def _finish(report: dict[str, Any], *, as_json: bool) -> None:
+def _finish(report: dict[str, Any], show: Callable[[dict[str, Any]], None], *, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(report))
     else:
-        print_report(report)
+        show(report)
     if report["failures"]:
         raise typer.Exit(SOME_FAILED)
 
@@ -138,33 +143,15 @@ def check(project: ProjectPath, as_json: AsJson = False) -> None:
 @app.command()
 def train(project: ProjectPath, as_json: AsJson = False) -> None:
     """Fine-tune one LoRA for every reference that has labelled samples and no adapter yet."""
-
-    def choose() -> Callable[[Project], dict[str, Any]]:
-        from flows.train import train as run
-
-        return lambda opened: run(str(opened.file))
-
     with _exit_codes(as_json):
-        report = _run_flow(project, choose)
-        if as_json:
-            typer.echo(json.dumps(report))
-        else:
-            print_training(report)
-        if report["failures"]:
-            raise typer.Exit(SOME_FAILED)
+        _finish(_run_flow(project, "train"), print_training, as_json=as_json)
 
 
 @app.command()
 def refresh(project: ProjectPath, as_json: AsJson = False) -> None:
     """Compute the prototypes of new and changed references and targets."""
-
-    def choose() -> Callable[[Project], dict[str, Any]]:
-        from flows.refresh import refresh as run
-
-        return lambda opened: run(str(opened.file))
-
     with _exit_codes(as_json):
-        _finish(_run_flow(project, choose), as_json=as_json)
+        _finish(_run_flow(project, "refresh"), print_report, as_json=as_json)
 
 
 @app.command()
@@ -174,46 +161,22 @@ def compose(
     as_json: AsJson = False,
 ) -> None:
     """Project, blend, evaluate and register targets."""
-
-    def choose() -> Callable[[Project], dict[str, Any]]:
-        from flows.compose import compose as run
-
-        return lambda opened: run(str(opened.file), target or [])
-
     with _exit_codes(as_json):
-        _finish(_run_flow(project, choose), as_json=as_json)
+        _finish(_run_flow(project, "compose", target or []), print_report, as_json=as_json)
 
 
 @app.command()
 def nightly(project: ProjectPath, as_json: AsJson = False) -> None:
     """Refresh, compose every target, promote and report: the whole job of a night."""
-
-    def choose() -> Callable[[Project], dict[str, Any]]:
-        from flows.nightly import nightly as run
-
-        return lambda opened: run(str(opened.file))
-
     with _exit_codes(as_json):
-        _finish(_run_flow(project, choose), as_json=as_json)
+        _finish(_run_flow(project, "nightly"), print_report, as_json=as_json)
 
 
 @app.command()
 def audit(project: ProjectPath, as_json: AsJson = False) -> None:
     """Leave the library's own references out, one by one, and tell which rule works here."""
-
-    def choose() -> Callable[[Project], dict[str, Any]]:
-        from flows.audit import audit as run
-
-        return lambda opened: run(str(opened.file))
-
     with _exit_codes(as_json):
-        report = _run_flow(project, choose)
-        if as_json:
-            typer.echo(json.dumps(report))
-        else:
-            print_audit(report)
-        if report["failures"]:
-            raise typer.Exit(SOME_FAILED)
+        _finish(_run_flow(project, "audit"), print_audit, as_json=as_json)
 
 
 @app.command()
