@@ -5,6 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.stats import spearmanr
+from scipy.stats import t as student
+
+LEAST = 3  # left-out references below which nothing can be said of a library
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,48 @@ class Share:
     value: float
     low: float
     high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether a library's references serve each other: mean gain of the audited choice on them, with its lower bound.
+
+    `served` of `audited` left-out references got another rule than the base. `low` is minus infinity where fewer than
+    LEAST were audited.
+    """
+
+    transfers: bool
+    gain: float
+    low: float
+    served: int
+    audited: int
+    says: str
+
+
+def verdict(gains: Sequence[float | None], *, confidence: float) -> Verdict:
+    """Judge by what each left-out reference gained by the choice of an audit without it; None where that was the base.
+
+    The library transfers when the mean, the base counting as no gain, is above zero with `confidence` (Student's
+    one-sided bound over references): one lucky choice among many references is no evidence.
+    """
+    values = np.array([0.0 if gain is None else gain for gain in gains])
+    served, count = sum(gain is not None for gain in gains), len(gains)
+    if count < LEAST:
+        says = f"{count} references are audited: a verdict needs at least {LEAST} with labelled evaluation sets"
+        return Verdict(False, float(values.mean()) if count else 0.0, float("-inf"), served, count, says)
+    mean = float(values.mean())
+    low = mean - float(student.ppf(confidence, count - 1)) * float(values.std(ddof=1)) / count**0.5
+    found = (
+        f"{served} of {count} left-out references got a rule other than the base; the mean gain, the others counted as "
+        f"zero, is {mean:+.4f} (above {low:+.4f} with confidence {confidence:.0%})"
+    )
+    if low > 0:
+        return Verdict(True, mean, low, served, count, f"this library transfers: {found}")
+    says = (
+        f"this library does not transfer: {found}; single references do not serve each other, "
+        "and only the gains on pools can speak for targets that combine them"
+    )
+    return Verdict(False, mean, low, served, count, says)
 
 
 def _spearman(x: np.ndarray, y: np.ndarray) -> float:

@@ -8,6 +8,7 @@ import numpy as np
 from tasks.audit.choice import Choice, Policy, choose_rules
 from tasks.audit.evidence import evidence_of
 from tasks.audit.features import Record
+from tasks.audit.gains import Evidence
 from tasks.audit.looking import Look, look_at
 from tasks.audit.rules import Rule, audited_rules
 from tasks.audit.scenes import Scenes, Stage, stage_of, target_scenes, trial_scenes
@@ -131,6 +132,7 @@ class Audited:
     gains: Mapping[str, Mapping[str, float]]  # target -> rule -> gain
     trials: tuple[Trial, ...]
     trial_gains: Mapping[str, np.ndarray]
+    evidence: Mapping[str, Evidence]
     rules: tuple[Rule, ...]
 
 
@@ -148,4 +150,4 @@ def audited(w: World, *, halves: int, pools: int, policy: Policy, used: tuple[st
     choices = choose_rules(RULES, evidence, seen.columns(used), policy)
     true = gains_of(w, stage, asked, [(name,) for name in names], seen)
     by_target = {name: {rule: float(values[i]) for rule, values in true.items()} for i, name in enumerate(names)}
-    return Audited(dict(zip(names, choices, strict=True)), by_target, trials, gains, RULES)
+    return Audited(dict(zip(names, choices, strict=True)), by_target, trials, gains, evidence, RULES)

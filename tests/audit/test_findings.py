@@ -3,7 +3,15 @@
 import numpy as np
 import pytest
 
-from tasks.audit.findings import Pair, correlation, greedy_cover, harmful, near_but_opposed, recovered_share
+from tasks.audit.findings import (
+    Pair,
+    correlation,
+    greedy_cover,
+    harmful,
+    near_but_opposed,
+    recovered_share,
+    verdict,
+)
 
 
 def pair(source: str, on: str, *, distance: float, transfer: float) -> Pair:
@@ -48,3 +56,23 @@ def test_the_own_adapter_recovers_all_and_the_base_nothing():
         assert found is not None
         assert (found.value, found.low, found.high) == pytest.approx((share, share, share))
     assert recovered_share("r", own, base, base, **how) is None
+
+
+def test_one_lucky_reference_among_many_does_not_make_a_library_transfer():
+    # The mean of one value g among n - 1 zeros is g / n, its standard error g / n too: Student's t is one.
+    found = verdict([0.5, *[None] * 19], confidence=0.9)
+    assert not found.transfers
+    assert (found.served, found.audited, found.gain) == (1, 20, 0.025)
+    assert verdict([0.5, 0.4, 0.6, None], confidence=0.9).transfers
+
+
+def test_a_library_whose_choices_all_harm_or_that_is_left_alone_does_not_transfer():
+    assert not verdict([-0.2, -0.3, -0.1], confidence=0.9).transfers
+    assert verdict([None] * 5, confidence=0.9).low == 0.0
+    assert not verdict([None] * 5, confidence=0.9).transfers
+
+
+def test_two_references_are_too_few_for_a_verdict():
+    found = verdict([0.5, 0.6], confidence=0.9)
+    assert not found.transfers
+    assert "at least 3" in found.says
