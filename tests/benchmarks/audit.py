@@ -1,9 +1,13 @@
 """Every fixed rule against the audited choice on targets that neither the audit nor its model has seen.
 
     python -m tests.benchmarks.audit --json --seeds 0 1 2
+    python -m tests.benchmarks.audit --json --domains-cache DIR [--domain NAME ...] [--without-siblings] --seeds 0 1 2
 
 For each seed the digits example is made, its prototypes are computed, its six references are audited, and all rules are
 scored on its ten targets. One JSON object a line: mean gain over the base of every rule and of the audited choice.
+
+With `--domains-cache`, the cache of `tests.benchmarks.domains`, every real task is a target once: its library is all
+others, and that library's audit has never seen it. Scores are kept below `--cache`; an interrupted run goes on.
 """
 
 import argparse
@@ -102,25 +106,63 @@ def _one(project: Path) -> None:
         print(json.dumps(flow(name="benchmark audit")(_measured)(project)))
 
 
+def _digits(seed: int) -> None:
+    command = Path(sys.executable).with_name("tesserae")
+    with tempfile.TemporaryDirectory() as folder:
+        project = Path(folder) / "project"
+        made = [str(command), "example", str(project), "--domain", "digits", "--seed", str(seed), "--json"]
+        subprocess.run(made, check=True, capture_output=True)
+        again = [sys.executable, "-m", "tests.benchmarks.audit", "--json", "--project", str(project)]
+        done = subprocess.run(again, check=True, capture_output=True, text=True)
+        found = json.loads(done.stdout.splitlines()[-1])
+        print(json.dumps({"case": f"digits seed {seed}", **found}), flush=True)
+
+
+def _domains(asked: argparse.Namespace) -> None:
+    from dataclasses import replace
+
+    import torch
+
+    from flows.auditing import policy_of
+    from tests.benchmarks.audit_domains import place_of, unit_of
+    from tests.benchmarks.audit_summary import correlations, printed, rows_of, summary
+
+    torch.set_num_threads(1)
+    how = AuditSettings(penalties=(0.03, 0.1, 0.3), preparations=("raw",))
+    fixed = policy_of(how)
+    policies = {"default floor": (fixed, False), "relative floor": (replace(fixed, floor=0.02, tie=0.02), True)}
+    for domain in asked.domain:
+        seeds: dict[str, list[Any]] = {name: [] for name in policies}
+        for seed in asked.seeds:
+            place = place_of(asked.domains_cache, domain, seed)
+            unit = unit_of(place, asked.cache, how, without_siblings=asked.without_siblings)
+            for name, (policy, relative) in policies.items():
+                rows = rows_of(unit, policy, used=how.features, relative=relative)
+                seeds[name].append(rows)
+                printed(summary(f"{domain} seed {seed}, {name}", [rows]))
+            if not asked.without_siblings:
+                printed({"case": f"{domain} seed {seed}, 1-to-1", **correlations(unit)})
+        for name, found in seeds.items():
+            printed(summary(f"{domain}, {name}", found))
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="the only form there is")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--project", type=Path, help="audit this project instead of making the example")
+    parser.add_argument("--domains-cache", type=Path, help="audit real tasks, from what tests.benchmarks.domains left")
+    parser.add_argument("--domain", nargs="+", default=["segmentation", "reports", "synthesis"])
+    parser.add_argument("--without-siblings", action="store_true", help="no target has a sibling in its library")
+    parser.add_argument("--cache", type=Path, default=Path("audit-cache"))
     asked = parser.parse_args()
     if asked.project:
         _one(asked.project)
-        return
-    command = Path(sys.executable).with_name("tesserae")
-    for seed in asked.seeds:
-        with tempfile.TemporaryDirectory() as folder:
-            project = Path(folder) / "project"
-            made = [str(command), "example", str(project), "--domain", "digits", "--seed", str(seed), "--json"]
-            subprocess.run(made, check=True, capture_output=True)
-            again = [sys.executable, "-m", "tests.benchmarks.audit", "--json", "--project", str(project)]
-            done = subprocess.run(again, check=True, capture_output=True, text=True)
-            found = json.loads(done.stdout.splitlines()[-1])
-            print(json.dumps({"case": f"digits seed {seed}", **found}), flush=True)
+    elif asked.domains_cache:
+        _domains(asked)
+    else:
+        for seed in asked.seeds:
+            _digits(seed)
 
 
 if __name__ == "__main__":
