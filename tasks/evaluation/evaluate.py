@@ -34,7 +34,7 @@ def evaluate_target(job: EvaluationJob) -> TargetScores:
     return TargetScores(
         target=job.target,
         primary=examiner.metrics[0].name,
-        scores=_scores(examiner, values, job.bootstrap),
+        scores=scores_of(examiner, values, job.bootstrap),
         values=values,
         shown=_shown(examiner, examined),
     )
@@ -70,9 +70,10 @@ def _mean_values(runs: Sequence[Examination]) -> dict[str, np.ndarray]:
     return {metric: np.mean([run.values[metric] for run in runs], axis=0) for metric in runs[0].values}
 
 
-def _scores(
+def scores_of(
     examiner: Examiner, values: Mapping[str, Mapping[str, np.ndarray]], how: Bootstrap
 ) -> dict[str, dict[str, Score]]:
+    """Means with intervals of the samples' values[method][metric], (n,); all methods on the same resamples."""
     scores: dict[str, dict[str, Score]] = {method: {} for method in values}
     for metric in examiner.metrics:
         stacked = np.stack([values[method][metric.name] for method in values])

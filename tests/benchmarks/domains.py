@@ -4,7 +4,8 @@
 
 Every base was pre-trained on synthetic data or on inputs alone, every task has its own adapter, and each task is a
 target once, its own adapter left out of the library; once more, its siblings are left out as well. Units are cached:
-an interrupted run goes on. Each unit is one JSON line; `--write` puts the tables into the section "## Domains".
+an interrupted run goes on. LoraHub, TIES, DARE and Arrow are measured on the full library only, every reference alone
+with the first seed only. Each unit is one JSON line; `--write` puts the tables into the section "## Domains".
 """
 
 import argparse

@@ -96,6 +96,7 @@ def make_scores(domain: str, seed: int, project: Path, name: str) -> Path:
         library={one["name"]: project / one["adapter"] for one in settings["library"]},
         ceiling=project / entry["adapter"],
         without_siblings=False,
+        few_shot=None,
     )
     prototypes = {one.name: one for one in prototypes_of(pq.read_table(make_prototypes(project)))}
     write_json(path, score(case, prototypes, each_alone=False))

@@ -11,6 +11,7 @@ import numpy as np
 from scipy import stats
 
 from tasks.evaluation.intervals import Interval, mean_intervals, paired_interval
+from tests.benchmarks.domain.peers.names import PEERS
 
 Unit = dict[str, Any]
 HEADING = "## Domains"
@@ -27,6 +28,7 @@ METHODS = (
     "random",
     "permuted",
     "ceiling",
+    *PEERS,
 )
 _HOW = {"resamples": 5000, "level": 0.95, "seed": 0}
 
@@ -56,6 +58,11 @@ def _side(units: Sequence[Unit], *, without_siblings: bool) -> dict[str, Any]:
     }
 
 
+def methods_of(units: Sequence[Unit]) -> list[str]:
+    """The methods that every unit has, in the order of the tables."""
+    return [method for method in METHODS if all(method in unit["scores"] for unit in units)]
+
+
 def by_target(units: Sequence[Unit], metric: str, method: str) -> np.ndarray:
     """A method's value for each target, seeds averaged, targets in order of name."""
     values: dict[str, list[float]] = defaultdict(list)
@@ -66,15 +73,18 @@ def by_target(units: Sequence[Unit], metric: str, method: str) -> np.ndarray:
 
 def means(units: Sequence[Unit], metric: str) -> dict[str, Interval]:
     """Mean over targets of every method, with its bootstrap interval over targets."""
-    stacked = np.stack([by_target(units, metric, method) for method in METHODS])
-    return dict(zip(METHODS, mean_intervals(stacked, **_HOW), strict=True))
+    methods = methods_of(units)
+    stacked = np.stack([by_target(units, metric, method) for method in methods])
+    return dict(zip(methods, mean_intervals(stacked, **_HOW), strict=True))
 
 
 def differences(units: Sequence[Unit], metric: str) -> dict[str, Interval]:
     """Paired difference l1 - method over targets."""
     ours = by_target(units, metric, "l1")
     return {
-        method: paired_interval(ours, by_target(units, metric, method), **_HOW) for method in METHODS if method != "l1"
+        method: paired_interval(ours, by_target(units, metric, method), **_HOW)
+        for method in methods_of(units)
+        if method != "l1"
     }
 
 
@@ -161,7 +171,7 @@ def _table(units: Sequence[Unit], title: str) -> str:
     ]
     averages = {metric: means(units, metric) for metric in metrics}
     paired = {metric: differences(units, metric) for metric in metrics}
-    for method in METHODS:
+    for method in methods_of(units):
         cells = [
             f"{_cell(averages[metric][method])} | {_cell(paired[metric][method]) if method != 'l1' else ''}"
             for metric in metrics

@@ -19,6 +19,7 @@ from tasks.prototypes.store import prototypes_of
 from tasks.training.job import LoraShape, Schedule, TrainingJob
 from tasks.training.train import train_adapter
 from tests.benchmarks.domain.bases import BASES
+from tests.benchmarks.domain.peers.scored import FewShot
 from tests.benchmarks.domain.scoring import Case, score
 from tests.benchmarks.domain.tasks import siblings
 
@@ -26,6 +27,7 @@ FAMILIES = {"segmentation": Family.SEGMENTATION, "reports": Family.CAUSAL_LM, "s
 LIMITS = Limits(prompt=56, answer=48)
 RATES = {"segmentation": 5e-3, "reports": 4e-3, "synthesis": 4e-3}
 STEPS = {"segmentation": 80, "reports": 50, "synthesis": 60}
+DRAWS = {"segmentation": 1, "reports": 1, "synthesis": 4}  # of each of LoraHub's examples: noise needs several levels
 TARGETS = {
     "segmentation": r"vision_encoder\.layers\.\d+\.(attn\.(qkv|proj)|mlp\.(lin1|lin2))",
     "reports": None,
@@ -64,12 +66,9 @@ def make_base(place: Place) -> None:
             BASES[place.domain](place.folder / "tasks", place.names, temporary, place.seed)
 
 
-def make_adapter(place: Place, name: str) -> None:
-    """Fine-tune one task's adapter."""
-    settle(place.seed)
-    if place.adapter(name).exists():
-        return
-    job = TrainingJob(
+def training_job(place: Place, name: str) -> TrainingJob:
+    """How a task's adapter is trained."""
+    return TrainingJob(
         name=name,
         family=FAMILIES[place.domain],
         base=place.base(),
@@ -93,7 +92,13 @@ def make_adapter(place: Place, name: str) -> None:
         device="cpu",
         limits=LIMITS,
     )
-    train_adapter(job, lambda step, metrics: None)
+
+
+def make_adapter(place: Place, name: str) -> None:
+    """Fine-tune one task's adapter."""
+    settle(place.seed)
+    if not place.adapter(name).exists():
+        train_adapter(training_job(place, name), lambda step, metrics: None)
 
 
 def make_prototypes(place: Place) -> dict[str, Prototype]:
@@ -135,6 +140,8 @@ def make_scores(place: Place, name: str, without_siblings: bool, prototypes: dic
         library={other: place.adapter(other) for other in place.names if other not in left_out},
         ceiling=place.adapter(name),
         without_siblings=without_siblings,
+        # Peers cost as much as all methods together, so they are measured on the full library alone.
+        few_shot=None if without_siblings else FewShot(training_job(place, name), DRAWS[place.domain]),
     )
     # Each reference alone tells whether nearer ones transfer better; it is costly, so one seed and the full library.
     write_json(path, score(case, prototypes, each_alone=not without_siblings and place.seed == 0))
