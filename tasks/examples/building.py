@@ -2,7 +2,8 @@
 
 import multiprocessing
 import os
-from collections.abc import Callable, Mapping
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +12,14 @@ from typing import Any
 import yaml
 
 from tasks.examples.project import new_project
+from tasks.examples.tables import write_columns
+from tasks.library.base_model import BaseModel
+from tasks.library.families import Family
+from tasks.training.job import LoraShape, Schedule, TrainingJob
+from tasks.training.train import train_adapter
 
 Progress = Callable[[str, int, int], None]  # stage, steps done, steps in all
+_RANK, _RATE = 4, 8e-3  # of the adapters: small models take large steps
 BASE_NAME = "base"  # the directory beside project.yaml; a relative name, so that the project can be moved
 
 
@@ -27,6 +34,17 @@ class Member:
     def within(self, project: Path) -> Path:
         """Its folder."""
         return project / self.folder
+
+
+@dataclass(frozen=True, slots=True)
+class FineTuning:
+    """How an example trains its adapters: family, LoRA's modules (None: the family's usual ones), and the schedule."""
+
+    family: Family
+    layers: tuple[str, ...] | str | None
+    steps: int
+    batch_size: int
+    validate_every: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +85,42 @@ def build_project(directory: Path, plan: Plan, *, seed: int, progress: Progress)
             **plan.settings,
         }
         (project / "project.yaml").write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
+
+
+def train_member(
+    project: Path, member: Member, columns: Mapping[str, Sequence[bytes] | Sequence[str]], tuning: FineTuning
+) -> None:
+    """Train the member's adapter on labelled columns, which are not kept: a library holds adapters, not labels."""
+    with tempfile.TemporaryDirectory() as temporary:
+        labelled = Path(temporary) / "labelled.parquet"
+        write_columns(columns, labelled)
+        train_adapter(_job(project, member, labelled, tuning), lambda step, metrics: None)
+
+
+def _job(project: Path, member: Member, labelled: Path, tuning: FineTuning) -> TrainingJob:
+    return TrainingJob(
+        name=member.name,
+        family=tuning.family,
+        base=BaseModel(BASE_NAME, None, project / BASE_NAME, BASE_NAME),
+        samples=str(labelled),
+        directory=member.within(project) / "adapter",
+        checkpoint=labelled.with_name("checkpoint.safetensors"),
+        lora=LoraShape(rank=_RANK, alpha=_RANK, dropout=0.0, targets=tuning.layers),
+        schedule=Schedule(
+            steps=tuning.steps,
+            batch_size=tuning.batch_size,
+            learning_rate=_RATE,
+            weight_decay=0.0,
+            clip=1.0,
+            warmup=0.1,
+            validation=0.1,
+            validate_every=tuning.validate_every,
+            patience=tuning.steps,
+            checkpoint_every=tuning.steps,
+        ),
+        seed=member.seed,
+        device="cpu",
+    )
 
 
 def _members(plan: Plan, seed: int) -> tuple[list[Member], list[Member]]:

@@ -17,6 +17,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, SamModel
 from tasks.evaluation.evaluate import Bootstrap, EvaluationJob, evaluate_target
 from tasks.evaluation.examiners.opening import open_examiner
 from tasks.evaluation.examiners.setting import Setting
+from tasks.evaluation.families import opener
 from tasks.evaluation.limits import Limits
 from tasks.evaluation.models import causal_lm, diffusion, segmentation
 from tasks.library.base_model import BaseModel
@@ -213,3 +214,9 @@ def test_noise_loss_is_zero_for_a_model_that_knows_the_noise(painter):
         predicted = pipeline.unet(noisy, steps, encoder_hidden_states=latents.condition).sample
     expected = [float(functional.mse_loss(predicted[row], noise[row])) for row in range(2)]
     assert real.tolist() == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("family", Family)
+def test_every_family_has_an_examiner_and_a_learner(family: Family):
+    assert callable(opener("tasks.evaluation.examiners", family))
+    assert callable(opener("tasks.training.learners", family))

@@ -1,6 +1,5 @@
 """The example's base and each department's share of the project. Runs in worker processes."""
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,16 +10,13 @@ import torch
 
 from tasks.evaluation.limits import USUAL
 from tasks.evaluation.models.causal_lm import Pairs, answer_losses, tokenise_pairs
-from tasks.examples.building import BASE_NAME, Member
+from tasks.examples.building import BASE_NAME, FineTuning, Member, train_member
 from tasks.examples.fitting import fit
 from tasks.examples.models import llama_of, train_tokenizer
 from tasks.examples.reports.texts import CUE, PLAIN, REFERENCES, Report, draw_report, written
 from tasks.examples.settling import settle
 from tasks.examples.tables import write_columns
-from tasks.library.base_model import BaseModel
 from tasks.library.families import Family
-from tasks.training.job import LoraShape, Schedule, TrainingJob
-from tasks.training.train import train_adapter
 
 SAMPLES, EVALUATED = 200, 60  # reports of each department
 _READ, _WRITTEN = 600, 1200  # texts of each department that the base reads, and plain reports that it learns to write
@@ -73,10 +69,7 @@ def make_member(project: Path, member: Member, seed: int, steps: int) -> None:
     write_columns({"text": prompts}, folder / "samples.parquet")
     held_out = _columns(_reports(member.name, EVALUATED, member.seed + _HELD_OUT))
     write_columns(dict(zip(("text", "answer"), held_out, strict=True)), folder / "evaluation.parquet")
-    with tempfile.TemporaryDirectory() as temporary:
-        labelled = Path(temporary) / "labelled.parquet"
-        write_columns({"text": prompts, "answer": answers}, labelled)
-        train_adapter(_job(project, member, labelled, steps), lambda step, metrics: None)
+    train_member(project, member, {"text": prompts, "answer": answers}, tuning_of(steps))
 
 
 def _reports(name: str, count: int, seed: int) -> list[Report]:
@@ -93,27 +86,6 @@ def _reading(tokenizer: Any, texts: Sequence[str]) -> Pairs:
     return tokenise_pairs(tokenizer, [""] * len(texts), texts, limits=USUAL)
 
 
-def _job(project: Path, member: Member, labelled: Path, steps: int) -> TrainingJob:
-    return TrainingJob(
-        name=member.name,
-        family=Family.CAUSAL_LM,
-        base=BaseModel(BASE_NAME, None, project / BASE_NAME, BASE_NAME),
-        samples=str(labelled),
-        directory=member.within(project) / "adapter",
-        checkpoint=labelled.with_name("checkpoint.safetensors"),
-        lora=LoraShape(rank=4, alpha=4, dropout=0.0, targets=None),
-        schedule=Schedule(
-            steps=steps,
-            batch_size=12,
-            learning_rate=8e-3,
-            weight_decay=0.0,
-            clip=1.0,
-            warmup=0.1,
-            validation=0.1,
-            validate_every=40,
-            patience=steps,
-            checkpoint_every=steps,
-        ),
-        seed=member.seed,
-        device="cpu",
-    )
+def tuning_of(steps: int) -> FineTuning:
+    """How each adapter is trained."""
+    return FineTuning(Family.CAUSAL_LM, None, steps=steps, batch_size=12, validate_every=40)

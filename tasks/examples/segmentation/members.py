@@ -1,23 +1,19 @@
 """The example's base and each light's share of the project. Runs in worker processes."""
 
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from tasks.evaluation.models.segmentation import mask_logits, mask_losses
-from tasks.examples.building import BASE_NAME, Member
+from tasks.examples.building import BASE_NAME, FineTuning, Member, train_member
 from tasks.examples.digits.data import Digits, read_digits
 from tasks.examples.fitting import fit
 from tasks.examples.segmentation.model import save, untrained_sam
 from tasks.examples.segmentation.pages import CONTRAST, EDGE, INSIDE, LIBRARY, Light, masks, pages, seen
 from tasks.examples.settling import settle
 from tasks.examples.tables import png, write_columns
-from tasks.library.base_model import BaseModel
 from tasks.library.families import Family
-from tasks.training.job import LoraShape, Schedule, TrainingJob
-from tasks.training.train import train_adapter
 
 SAMPLES, EVALUATED = 150, 100  # pages of each member
 _LIGHTS = {light.name: light for light in (*LIBRARY, *INSIDE, *EDGE)}
@@ -65,10 +61,7 @@ def make_member(project: Path, member: Member, seed: int, steps: int) -> None:
     samples = _columns(pool, light, SAMPLES, generator)
     write_columns({"image": samples["image"]}, folder / "samples.parquet")
     write_columns(_columns(held_out, light, EVALUATED, generator), folder / "evaluation.parquet")
-    with tempfile.TemporaryDirectory() as temporary:
-        labelled = Path(temporary) / "labelled.parquet"
-        write_columns(samples, labelled)
-        train_adapter(_job(project, member, labelled, steps), lambda step, metrics: None)
+    train_member(project, member, samples, tuning_of(steps))
 
 
 def _columns(digits: Digits, light: Light, count: int, generator: torch.Generator) -> dict[str, list[bytes]]:
@@ -80,27 +73,6 @@ def _columns(digits: Digits, light: Light, count: int, generator: torch.Generato
     }
 
 
-def _job(project: Path, member: Member, labelled: Path, steps: int) -> TrainingJob:
-    return TrainingJob(
-        name=member.name,
-        family=Family.SEGMENTATION,
-        base=BaseModel(BASE_NAME, None, project / BASE_NAME, BASE_NAME),
-        samples=str(labelled),
-        directory=member.within(project) / "adapter",
-        checkpoint=labelled.with_name("checkpoint.safetensors"),
-        lora=LoraShape(rank=4, alpha=4, dropout=0.0, targets=_LAYERS),
-        schedule=Schedule(
-            steps=steps,
-            batch_size=16,
-            learning_rate=8e-3,
-            weight_decay=0.0,
-            clip=1.0,
-            warmup=0.1,
-            validation=0.1,
-            validate_every=50,
-            patience=steps,
-            checkpoint_every=steps,
-        ),
-        seed=member.seed,
-        device="cpu",
-    )
+def tuning_of(steps: int) -> FineTuning:
+    """How each adapter is trained."""
+    return FineTuning(Family.SEGMENTATION, _LAYERS, steps=steps, batch_size=16, validate_every=50)

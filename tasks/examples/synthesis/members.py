@@ -1,6 +1,5 @@
 """The example's pipeline and each style's share of the project. Runs in worker processes."""
 
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,16 +7,13 @@ import numpy as np
 import torch
 
 from tasks.evaluation.models.diffusion import Latents, condition, noise_losses
-from tasks.examples.building import BASE_NAME, Member
+from tasks.examples.building import BASE_NAME, FineTuning, Member, train_member
 from tasks.examples.fitting import fit
 from tasks.examples.pipelines import pipeline_of, train_autoencoder
 from tasks.examples.settling import settle
 from tasks.examples.synthesis.pictures import PLAIN, REFERENCES, SIDE, TARGETS, Style, draw
 from tasks.examples.tables import png, write_columns
-from tasks.library.base_model import BaseModel
 from tasks.library.families import Family
-from tasks.training.job import LoraShape, Schedule, TrainingJob
-from tasks.training.train import train_adapter
 
 SAMPLES, EVALUATED = 150, 60  # pictures of each style
 _SEEN = 600  # plain pictures that the pipeline learns to draw; half as many of each style for the autoencoder
@@ -74,10 +70,7 @@ def make_member(project: Path, member: Member, seed: int, effort: Effort) -> Non
     write_columns({"image": images}, folder / "samples.parquet")
     unseen, names = _drawn(style, EVALUATED, member.seed + _HELD_OUT)
     write_columns({"image": [png(picture) for picture in unseen], "text": names}, folder / "evaluation.parquet")
-    with tempfile.TemporaryDirectory() as temporary:
-        labelled = Path(temporary) / "labelled.parquet"
-        write_columns({"image": images, "text": captions}, labelled)
-        train_adapter(_job(project, member, labelled, effort.adapter), lambda step, metrics: None)
+    train_member(project, member, {"image": images, "text": captions}, tuning_of(effort.adapter))
 
 
 def _drawn(style: Style, count: int, seed: int) -> tuple[np.ndarray, list[str]]:
@@ -91,27 +84,6 @@ def _model_input(pictures: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(pictures * 2 - 1).float().permute(0, 3, 1, 2).contiguous()
 
 
-def _job(project: Path, member: Member, labelled: Path, steps: int) -> TrainingJob:
-    return TrainingJob(
-        name=member.name,
-        family=Family.DIFFUSION,
-        base=BaseModel(BASE_NAME, None, project / BASE_NAME, BASE_NAME),
-        samples=str(labelled),
-        directory=member.within(project) / "adapter",
-        checkpoint=labelled.with_name("checkpoint.safetensors"),
-        lora=LoraShape(rank=4, alpha=4, dropout=0.0, targets=_LAYERS),
-        schedule=Schedule(
-            steps=steps,
-            batch_size=24,
-            learning_rate=8e-3,
-            weight_decay=0.0,
-            clip=1.0,
-            warmup=0.1,
-            validation=0.1,
-            validate_every=40,
-            patience=steps,
-            checkpoint_every=steps,
-        ),
-        seed=member.seed,
-        device="cpu",
-    )
+def tuning_of(steps: int) -> FineTuning:
+    """How each adapter is trained."""
+    return FineTuning(Family.DIFFUSION, _LAYERS, steps=steps, batch_size=24, validate_every=40)
