@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.benchmarks.domain.report import METHODS, by_target, differences, domains_text, summary, transfer
+from tests.benchmarks.domain.document import domains_text
+from tests.benchmarks.domain.report import METHODS, best_alone, by_target, differences, summary, transfer
 from tests.benchmarks.domain.tasks import siblings
 
 
@@ -23,6 +24,7 @@ def unit(target: str, seed: int, values: dict[str, float], without_siblings: boo
         "primary": "dice",
         "library": library,
         "distances": [float(rank) for rank in range(len(library))],
+        "weights": {"l1": [1.5, -0.5], "least_squares": [1.0, 0.0]},
         "scores": scores,
     }
 
@@ -48,7 +50,16 @@ def test_a_difference_is_paired_over_targets():
 def test_nearness_that_transfers_has_correlation_one():
     nearer_better = unit("a", 0, {"only:x": 0.9, "only:y": 0.5, "only:z": 0.1})
     assert transfer([nearer_better])["spearman"] == 1.0
+    assert best_alone([nearer_better])["value"] == 0.9
     assert transfer([unit("a", 0, {})]) is None
+    assert best_alone([unit("a", 0, {})]) is None
+
+
+def test_a_method_that_some_targets_lack_is_not_averaged():
+    with_arrow, without = unit("a", 0, {"arrow": 0.9}), unit("b", 0, {})
+    del without["scores"]["arrow"]
+    assert "arrow" not in summary([with_arrow, without])["full_library"]["dice"]["means"]
+    assert "arrow" in summary([with_arrow])["full_library"]["dice"]["means"]
 
 
 def test_a_summary_has_both_libraries():
@@ -61,13 +72,16 @@ def test_a_summary_has_both_libraries():
 def test_the_document_keeps_its_other_sections_and_the_prose(tmp_path: Path):
     document = tmp_path / "benchmarks.md"
     document.write_text(
-        "# Benchmarks\n\nfirst\n\n## Domains\n\nold\n\n### What it says\nplain words\n\n## Next\nnext\n"
+        "# Benchmarks\n\nfirst\n\n## Domains\n\noutdated\n\n### What it says\nplain words\n\n## Next\nnext\n"
     )
     units = [unit("a", 0, {"l1": 0.7}), unit("b", 0, {"l1": 0.8})]
     text = domains_text(document, units, "--json")
     assert text.startswith("# Benchmarks\n\nfirst\n\n## Domains\n")
-    assert "old" not in text
+    assert "outdated" not in text
     assert "### What it says\nplain words" in text
     assert text.endswith("## Next\nnext\n")
+    assert "Mean sum of the weights' magnitudes: l1 2.0, least_squares 1.0." in text
+    assert "| l1 | 0.750 [" in text
+    assert "| base | 0.500 [0.500, 0.500] | **+0.250 [+0.200, +0.300]** |" in text
     document.write_text(text)
     assert domains_text(document, units, "--json") == text

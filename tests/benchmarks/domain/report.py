@@ -1,10 +1,7 @@
-"""Tables and sentences from the benchmark's units. Seeds are averaged for each target; intervals are over targets."""
+"""Numbers from the benchmark's units. Seeds are averaged for each target; intervals are over targets."""
 
-import platform
 from collections import defaultdict
 from collections.abc import Sequence
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +11,6 @@ from tasks.evaluation.intervals import Interval, mean_intervals, paired_interval
 from tests.benchmarks.domain.peers.names import PEERS
 
 Unit = dict[str, Any]
-HEADING = "## Domains"
 METHODS = (
     "base",
     "nearest",
@@ -30,7 +26,7 @@ METHODS = (
     "ceiling",
     *PEERS,
 )
-_HOW = {"resamples": 5000, "level": 0.95, "seed": 0}
+HOW = {"resamples": 5000, "level": 0.95, "seed": 0}
 
 
 def summary(units: Sequence[Unit]) -> dict[str, Any]:
@@ -41,6 +37,7 @@ def summary(units: Sequence[Unit]) -> dict[str, Any]:
         "full_library": _side(units, without_siblings=False),
         "without_siblings": _side(units, without_siblings=True),
         "transfer": transfer(units),
+        "best_alone": best_alone(units),
     }
 
 
@@ -75,14 +72,14 @@ def means(units: Sequence[Unit], metric: str) -> dict[str, Interval]:
     """Mean over targets of every method, with its bootstrap interval over targets."""
     methods = methods_of(units)
     stacked = np.stack([by_target(units, metric, method) for method in methods])
-    return dict(zip(methods, mean_intervals(stacked, **_HOW), strict=True))
+    return dict(zip(methods, mean_intervals(stacked, **HOW), strict=True))
 
 
 def differences(units: Sequence[Unit], metric: str) -> dict[str, Interval]:
     """Paired difference l1 - method over targets."""
     ours = by_target(units, metric, "l1")
     return {
-        method: paired_interval(ours, by_target(units, metric, method), **_HOW)
+        method: paired_interval(ours, by_target(units, metric, method), **HOW)
         for method in methods_of(units)
         if method != "l1"
     }
@@ -93,92 +90,37 @@ def transfer(units: Sequence[Unit]) -> dict[str, float] | None:
 
     Positive: nearer references transfer better. Values are signed so that better is higher.
     """
-    correlations = []
-    for unit in units:
-        alone = [f"only:{one}" for one in unit["library"]]
-        if alone[0] not in unit["scores"]:
-            continue
-        scores = [unit["scores"][one][unit["primary"]] for one in alone]
-        sign = 1 if scores[0]["direction"] == "higher" else -1
-        values = [sign * score["value"] for score in scores]
-        correlations.append(stats.spearmanr(-np.array(unit["distances"]), values).statistic)
-    if not correlations:
+    correlations = [
+        stats.spearmanr(-np.array(unit["distances"]), _gains_alone(unit)).statistic for unit in _examined_alone(units)
+    ]
+    return _found(correlations, "spearman")
+
+
+def best_alone(units: Sequence[Unit]) -> dict[str, float] | None:
+    """The best single reference's value, chosen with the target's test labels: no method may do so; seed 0."""
+    return _found([_sign(unit) * float(_gains_alone(unit).max()) for unit in _examined_alone(units)], "value")
+
+
+def _examined_alone(units: Sequence[Unit]) -> list[Unit]:
+    return [unit for unit in units if f"only:{unit['library'][0]}" in unit["scores"]]
+
+
+def _gains_alone(unit: Unit) -> np.ndarray:
+    """Each reference's value in order of the library, signed so that better is higher."""
+    values = [unit["scores"][f"only:{one}"][unit["primary"]]["value"] for one in unit["library"]]
+    return _sign(unit) * np.array(values)
+
+
+def _sign(unit: Unit) -> int:
+    return 1 if unit["scores"]["l1"][unit["primary"]]["direction"] == "higher" else -1
+
+
+def _found(values: Sequence[float], name: str) -> dict[str, float] | None:
+    if not values:
         return None
-    interval = mean_intervals(np.array([correlations]), **_HOW)[0]
-    return {"spearman": round(interval.value, 3), "low": round(interval.low, 3), "high": round(interval.high, 3)}
+    interval = mean_intervals(np.array([values]), **HOW)[0]
+    return {name: round(interval.value, 3), "low": round(interval.low, 3), "high": round(interval.high, 3)}
 
 
 def _rounded(interval: Interval) -> list[float]:
     return [round(value, 4) for value in (interval.value, interval.low, interval.high)]
-
-
-def domains_text(document: Path, units: Sequence[Unit], command: str) -> str:
-    """The document with its section "## Domains" written anew; prose under "### What it says" is kept."""
-    old = document.read_text(encoding="utf-8") if document.exists() else "# Benchmarks\n"
-    before, _, section = old.partition(f"{HEADING}\n")
-    inside, following = _cut(section)
-    prose = inside.partition("### What it says\n")[2]
-    parts = [f"{HEADING}\n", _provenance(command)]
-    for domain in sorted({unit["domain"] for unit in units}):
-        parts += _tables(domain, [unit for unit in units if unit["domain"] == domain])
-    if prose:
-        parts.append(f"### What it says\n{prose.rstrip()}\n")
-    return before.rstrip() + "\n\n" + "\n".join(parts) + (f"\n{following}" if following else "")
-
-
-def _cut(section: str) -> tuple[str, str]:
-    """(the section's own text, what follows from the next heading of its level on)."""
-    position = section.find("\n## ")
-    return (section, "") if position < 0 else (section[: position + 1], section[position + 1 :])
-
-
-def _provenance(command: str) -> str:
-    today = datetime.now(UTC).date().isoformat()
-    machine = f"{platform.machine()}, {platform.processor() or 'processor not named'}"
-    return (
-        f"`python -m tests.benchmarks.domains {command}` on {today}, CPU only ({machine}), one thread a process.\n"
-        "Means over targets with seeds averaged for each target; 95 % bootstrap intervals over targets; "
-        "penalty .05 of the library's spread for l1 and nonnegative, chosen before the run.\n"
-    )
-
-
-def _tables(domain: str, units: Sequence[Unit]) -> list[str]:
-    parts = [f"### {domain.capitalize()}\n"]
-    for without_siblings in (False, True):
-        chosen = [unit for unit in units if unit["without_siblings"] == without_siblings]
-        if chosen:
-            title = "siblings left out as well" if without_siblings else "only its own adapter left out"
-            parts.append(_table(chosen, title))
-    found = transfer(units)
-    if found is not None:
-        parts.append(
-            f"Nearness against transfer of single adapters, Spearman within targets (seed 0): {found['spearman']:.2f} "
-            f"[{found['low']:.2f}, {found['high']:.2f}].\n"
-        )
-    return parts
-
-
-def _table(units: Sequence[Unit], title: str) -> str:
-    metrics = list(units[0]["scores"]["l1"])
-    seeds = sorted({unit["seed"] for unit in units})
-    count = len({unit["target"] for unit in units})
-    arrows = {"higher": "higher is better", "lower": "lower is better"}
-    heads = [f"{metric} ({arrows[units[0]['scores']['l1'][metric]['direction']]}) | l1 minus it" for metric in metrics]
-    lines = [
-        f"{count} targets, seeds {seeds}, {title}:\n",
-        "| method | " + " | ".join(heads) + " |",
-        "| --- |" + " ---: | ---: |" * len(metrics),
-    ]
-    averages = {metric: means(units, metric) for metric in metrics}
-    paired = {metric: differences(units, metric) for metric in metrics}
-    for method in methods_of(units):
-        cells = [
-            f"{_cell(averages[metric][method])} | {_cell(paired[metric][method]) if method != 'l1' else ''}"
-            for metric in metrics
-        ]
-        lines.append(f"| {method} | " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
-
-
-def _cell(interval: Interval) -> str:
-    return f"{interval.value:.3f} [{interval.low:.3f}, {interval.high:.3f}]"

@@ -117,10 +117,15 @@ def make_prototypes(place: Place) -> dict[str, Prototype]:
     return {prototype.name: prototype for prototype in prototypes_of(pq.read_table(report.part))}
 
 
+def scores_path(place: Place, name: str, without_siblings: bool) -> Path:
+    """Where a unit's result is kept."""
+    return place.root / "scores" / f"{name}{'-x' if without_siblings else ''}.json"
+
+
 def make_scores(place: Place, name: str, without_siblings: bool, prototypes: dict[str, Prototype]) -> Path:
     """Every method on one task with its own adapter left out of the library, and its siblings' too if so asked."""
     settle(place.seed)
-    path = place.root / "scores" / f"{name}{'-x' if without_siblings else ''}.json"
+    path = scores_path(place, name, without_siblings)
     if path.exists():
         return path
     left_out = {name} | (siblings(name, place.names) if without_siblings else set())
