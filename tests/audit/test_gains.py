@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.linear_model import Ridge
 
 from tasks.audit.choice import Policy, choose, choose_rules
 from tasks.audit.gains import Evidence, Expectation, bound, expect, fit_gains, held_out, learn, leverages, predicted
@@ -31,6 +32,17 @@ def test_without_noise_and_shrinkage_the_fit_is_the_truth(seed: int):
     known = evidence(seed, 12, noise=0.0)
     fit = fit_gains(known, shrinkage=1e-9)
     assert predicted(fit, known.features) == pytest.approx(known.gains, abs=1e-6)
+
+
+@given(seed=st.integers(0, 1000))
+@settings(max_examples=10, deadline=None)
+def test_the_fit_is_scikit_learn_s_ridge_on_standardised_features(seed: int):
+    known = replace(evidence(seed, 12, noise=0.1), shares=np.random.default_rng(seed).uniform(0.1, 1.0, 12))
+    fit = fit_gains(known, shrinkage=0.1)
+    ridge = Ridge(alpha=0.1 * known.shares.sum())
+    ridge.fit((known.features - fit.means) / fit.scales, known.gains, sample_weight=known.shares)
+    assert fit.coefficients == pytest.approx(ridge.coef_)
+    assert fit.intercept == pytest.approx(ridge.intercept_)
 
 
 @given(seed=st.integers(0, 1000), factor=st.floats(0.01, 100))
