@@ -18,7 +18,7 @@ import tasks.audit
 from flows.audit_report import library_report
 from flows.audit_settings import AuditSettings
 from flows.audit_work import AuditWork, audit_on_worker, work_on
-from flows.auditing import audit_directory, plan_audit, results_of
+from flows.auditing import plan_audit, results_of
 from flows.refresh import Library, refresh_library
 from flows.report import Report, failure_of, failures_json
 from flows.run import Run, open_run
@@ -72,7 +72,7 @@ def measure(run: Run, waiting: deque[AuditWork], store: ScoreStore, *, until: fl
 
 def audit_library(run: Run, library: Library, how: AuditSettings) -> Report:
     """Audit a refreshed library; returns the audit's part of the report."""
-    began, directory = time.monotonic(), audit_directory(run)
+    began, directory = time.monotonic(), run.workspace.audit
     before, store = read_results(directory), ScoreStore(directory)
     plan = plan_audit(run, library, how, before)
     wanted, known = plan.everything(), store.read()

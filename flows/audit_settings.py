@@ -13,6 +13,7 @@ class AuditSettings(Model):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    nightly: bool = False  # whether `tesserae nightly` audits before it composes
     references: PositiveInt = 200  # at most so many a night, the stalest first
     minutes: PositiveFloat = 60.0  # no new evaluation starts after this
     halves: NonNegativeInt = 5  # pools of each reference, left out, with a kept one

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 
 import numpy as np
 
@@ -44,11 +43,6 @@ class Plan:
         names = {name for trial in self.trials for name in trial.members}
         wanted += [need for name in sorted(names) for need in (self.needs.base(name), self.needs.own(name))]
         return {need.key: need for need in (*wanted, *self.transfers)}
-
-
-def audit_directory(run: Run) -> Path:
-    """Where an audit lies."""
-    return run.workspace.root / "audit"
 
 
 def rules_of(how: AuditSettings) -> tuple[Rule, ...]:

@@ -1,7 +1,7 @@
 """The building stage: every target's adapter blended, and every method scored, on the workers."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +9,8 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 import tasks.evaluation
-from flows.frame import Frame, Scale
+from flows.choosing import Choice, Choices
+from flows.frame import Frame, Scale, frame_of
 from flows.projecting import recipe_settings, recipe_versions
 from flows.refresh import Library
 from flows.report import INCUMBENT, failure_of
@@ -38,6 +39,7 @@ class Built:
     evaluation: Path | None
     evaluation_digest: str | None
     scores: TargetScores | None
+    choice: Choice | None  # the audit's, where it was asked
 
 
 def _evaluation_digest(run: Run, target: Target, composition: Composition) -> str | None:
@@ -48,18 +50,25 @@ def _evaluation_digest(run: Run, target: Target, composition: Composition) -> st
     return digest_value(["evaluation", tasks.evaluation.VERSION, *own, how])
 
 
-def planned(run: Run, library: Library, target: Target, composition: Composition) -> Built:
+def planned(run: Run, library: Library, target: Target, composition: Composition, choices: Choices) -> Built:
     """Where a target's results belong, with the scores that are there already."""
+    how = choices.settings[target.name]
     digest = _evaluation_digest(run, target, composition)
     evaluation = run.workspace.evaluation(target.name, digest) if digest else None
     return Built(
         composition=composition,
-        recipe=recipe_of(composition, library.snapshot, settings=recipe_settings(run), versions=recipe_versions()),
+        recipe=recipe_of(composition, library.snapshot, settings=recipe_settings(run, how), versions=recipe_versions()),
         adapter=run.workspace.adapter(target.name, composition.digest),
         evaluation=evaluation,
         evaluation_digest=digest,
         scores=read_scores(evaluation) if evaluation else None,
+        choice=choices.audited.get(target.name),
     )
+
+
+def with_scores(built: Built) -> Built:
+    """The same with the scores that are there by now."""
+    return replace(built, scores=read_scores(built.evaluation) if built.evaluation else None)
 
 
 def is_whole(built: Built) -> bool:
@@ -68,17 +77,15 @@ def is_whole(built: Built) -> bool:
 
 
 def baseline_weights(
-    how: ProjectionSettings,
-    composition: Composition,
-    neighbours: Sequence[Prototype],
-    target: Prototype,
-    scale: Scale,
+    how: ProjectionSettings, neighbours: Sequence[Prototype], target: Prototype, scale: Scale
 ) -> dict[str, tuple[float, ...]]:
-    """Weights of every label-free method on the composition's neighbourhood, in the frame it was solved in."""
+    """Weights of every label-free method on a neighbourhood, in the project's own frame whatever rule was chosen."""
+    atoms = scale.transform(np.stack([one.prototype for one in neighbours]))
+    own = scale.transform(target.prototype[None])[0]
     scene = Scene(
-        atoms=scale.transform(np.stack([one.prototype for one in neighbours])),
-        target=scale.transform(target.prototype[None])[0],
-        squared_distances=np.square([near.distance for near in composition.neighbours]),
+        atoms=atoms,
+        target=own,
+        squared_distances=np.square(atoms.astype(np.float64) - own).sum(axis=1),
         centre=scale.calibration.centre,
         spread=scale.calibration.spread,
     )
@@ -94,7 +101,7 @@ def baseline_weights(
 def _method_weights(run: Run, library: Library, frame: Frame, composition: Composition) -> dict[str, tuple[float, ...]]:
     neighbours = [library.references[near.reference] for near in composition.neighbours]
     target = library.target_prototypes[composition.target]
-    return baseline_weights(run.settings.projection, composition, neighbours, target, frame.scale)
+    return baseline_weights(run.settings.projection, neighbours, target, frame.scale)
 
 
 def _job(run: Run, library: Library, frame: Frame, target: Target, built: Built) -> EvaluationJob:
@@ -140,8 +147,9 @@ def build_shard(run: Run, shard: Sequence[TargetWork], advance: Callable[[int], 
     return tuple(failures)
 
 
-def build_targets(run: Run, library: Library, frame: Frame, plans: Mapping[str, Built]) -> tuple[Failure, ...]:
+def build_targets(run: Run, library: Library, plans: Mapping[str, Built]) -> tuple[Failure, ...]:
     """Make what is missing of every planned target."""
+    frame = frame_of(run, library, run.settings.projection)
     targets = {target.name: target for target in library.targets}
     work = [_work(run, library, frame, targets[name], built) for name, built in plans.items() if not is_whole(built)]
     size = run.settings.evaluation.shard_size

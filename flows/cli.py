@@ -183,15 +183,18 @@ def audit(project: ProjectPath, as_json: AsJson = False) -> None:
 def explain(
     project: ProjectPath,
     target: Annotated[str, typer.Argument(help="Name of a target.", show_default=False)],
+    html: Annotated[Path | None, typer.Option(help="Also write it as a page to this file.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Why this composition: weights, neighbours, coverage, baselines."""
+    """Why this composition: the rule and its audited record, weights, neighbours, baselines, scores."""
     with _exit_codes(as_json):
-        from flows.explain import explain_target
+        from flows.explain import explain_target, write_page
         from flows.messages import print_explanation
 
         with _stdout_for_the_result():
             explanation = explain_target(project, target)
+            if html is not None:
+                write_page(html, explanation)
         if as_json:
             typer.echo(json.dumps(explanation))
         else:

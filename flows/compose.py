@@ -11,8 +11,8 @@ from pathlib import Path
 from prefect import flow
 from prefect.runtime import flow_run
 
-from flows.building import Built, build_targets, is_whole, planned
-from flows.frame import frame_of
+from flows.building import Built, build_targets, is_whole, planned, with_scores
+from flows.choosing import choose_settings
 from flows.projecting import project_targets
 from flows.refresh import Library, refresh_library
 from flows.report import Report
@@ -42,15 +42,16 @@ def _selection(library: Library, selected: Collection[str]) -> list[str]:
 
 def compose_targets(run: Run, library: Library, *, selected: Collection[str]) -> Composed:
     """Compose the selected targets, all of them where none is named."""
-    frame = frame_of(run, library)
-    compositions = project_targets(run, library, frame, _selection(library, selected))
+    names = _selection(library, selected)
+    choices = choose_settings(run, library, names)
+    compositions = project_targets(run, library, choices.settings)
     targets = {target.name: target for target in library.targets}
     plans = {
-        name: planned(run, library, targets[name], composition)
+        name: planned(run, library, targets[name], composition, choices)
         for name, composition in sorted(compositions.by_target.items())
     }
-    failures = build_targets(run, library, frame, plans)
-    finished = {name: planned(run, library, targets[name], plan.composition) for name, plan in plans.items()}
+    failures = build_targets(run, library, plans)
+    finished = {name: with_scores(plan) for name, plan in plans.items()}
     whole = {name: built for name, built in finished.items() if is_whole(built)}
     return Composed(whole, compositions.solved, compositions.failures + failures)
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from flows.refresh import Library
 from flows.run import Run
+from flows.settings import ProjectionSettings
 from flows.workspace import Workspace
 from tasks.composition.calibration_store import calibration_digest, read_calibration, settled_calibration
 from tasks.composition.composition import Neighbour
@@ -47,12 +48,12 @@ def _prepared_deviation(transform: Transform, within: np.ndarray) -> np.ndarray:
     return within * transform.scale
 
 
-def frame_of(run: Run, library: Library) -> Frame:
-    """The frame of this run's library. Raises InvalidInput where no reference has a prototype."""
+def frame_of(run: Run, library: Library, how: ProjectionSettings) -> Frame:
+    """The library as the settings prepare it. Raises InvalidInput where no reference has a prototype."""
     names = tuple(sorted(library.references))
     if not names:
         raise InvalidInput(Problem("library", "no reference has a prototype", "see the failures above"))
-    how, space = run.settings.projection, run.workspace
+    space = run.workspace
     raw = np.stack([library.references[name].prototype for name in names])
     within = np.stack([library.references[name].within_std for name in names])
     settled = settled_calibration(space.calibration, calibrate(raw, within), factor=how.recalibrate_beyond)

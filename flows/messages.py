@@ -104,6 +104,20 @@ def print_training(report: Mapping[str, Any]) -> None:
     _print_failures(console, report["failures"])
 
 
+def _print_choice(console: Console, explanation: Mapping[str, Any]) -> None:
+    """The rule, what the audit said of it, and what became of the version."""
+    choice = explanation["choice"]
+    if choice is None:
+        console.print(f"Rule: {explanation['rule']}, from the project file; no audit has tested it here.")
+    else:
+        console.print(f"Rule: the audit trusts {choice['rule']}: {choice['reason']}.", highlight=False)
+        alike = ", ".join(f"{one['trial']} {one['gain']:+.3f}" for one in choice["similar"])
+        console.print(f"Audited tasks most like it, with its gain there: {alike}", highlight=False)
+    if explanation["promotion"]:
+        state = " ".join(explanation["aliases"]) or "no alias"
+        console.print(f"Version {explanation['version']} ({state}): {explanation['promotion']}", highlight=False)
+
+
 def print_explanation(explanation: Mapping[str, Any]) -> None:
     """One target's composition, in words and tables."""
     console = _console()
@@ -115,6 +129,7 @@ def print_explanation(explanation: Mapping[str, Any]) -> None:
         f"The library explains {explanation['coverage']:.0%} of its distance to the library's mean (coverage). "
         f"No better solution gains more than {explanation['duality_gap']:.1e} of the scale (duality gap)."
     )
+    _print_choice(console, explanation)
     methods = list(explanation["baselines"])
     table = Table(title="Weights", title_justify="left")
     for name in ("reference", "distance", "weight", *methods):

@@ -10,9 +10,11 @@ from prefect.cache_policies import NO_CACHE
 
 import tasks.blending
 import tasks.projection
-from flows.frame import Frame
+from flows.frame import Frame, frame_of
 from flows.refresh import Library
 from flows.run import Run
+from flows.settings import ProjectionSettings, RuleName
+from flows.weighing import by_formula
 from tasks.composition.composition import Composition, Neighbour, composition_digest
 from tasks.composition.store import CompositionStore
 from tasks.files import Failure
@@ -33,10 +35,10 @@ class Compositions:
     failures: tuple[Failure, ...]
 
 
-def recipe_settings(run: Run) -> dict[str, Any]:
-    """Settings that a composed adapter depends on, as they enter digests and recipes."""
+def recipe_settings(run: Run, how: ProjectionSettings) -> dict[str, Any]:
+    """Settings that an adapter composed by `how` depends on, as they enter digests and recipes."""
     return {
-        "projection": run.settings.projection.model_dump(mode="json"),
+        "projection": how.model_dump(mode="json"),
         "blending": run.settings.blending.model_dump(mode="json"),
     }
 
@@ -46,13 +48,15 @@ def recipe_versions() -> dict[str, str]:
     return {"projection": tasks.projection.VERSION, "blending": tasks.blending.VERSION}
 
 
-def _digest(run: Run, library: Library, frame: Frame, target: str, neighbours: tuple[Neighbour, ...]) -> str:
+def _digest(
+    run: Run, library: Library, frame: Frame, how: ProjectionSettings, target: str, neighbours: tuple[Neighbour, ...]
+) -> str:
     return composition_digest(
         target_prototype=library.target_prototypes[target].digest,
         neighbours=neighbours,
         calibration=frame.digest,
         base_model=library.snapshot.base.digest,
-        settings=recipe_settings(run),
+        settings=recipe_settings(run, how),
         versions=recipe_versions(),
     )
 
@@ -92,21 +96,21 @@ class _Question:
         )
 
 
-def _question(run: Run, library: Library, frame: Frame, targets: Sequence[str]) -> _Question:
+def _question(run: Run, library: Library, frame: Frame, how: ProjectionSettings, targets: Sequence[str]) -> _Question:
     vectors = frame.scale.transform(np.stack([library.target_prototypes[name].prototype for name in targets]))
-    found = nearest(frame.matrix, frame.names, vectors, count=run.settings.projection.neighbours)
+    found = nearest(frame.matrix, frame.names, vectors, count=how.neighbours)
     identities = []
     for name, rows, squares in zip(targets, found.indices, found.squared_distances, strict=True):
         near = tuple(frame.neighbour(int(row), float(square)) for row, square in zip(rows, squares, strict=True))
-        identities.append((_digest(run, library, frame, name, near), near))
+        identities.append((_digest(run, library, frame, how, name, near), near))
     return _Question(tuple(targets), vectors, found.indices, tuple(identities))
 
 
-def _solve(
-    run: Run, library: Library, frame: Frame, question: _Question
-) -> tuple[dict[str, Composition], tuple[Failure, ...]]:
+Answer = tuple[Sequence[Projection | None], Mapping[int, str]]  # by position; None with the reason where it failed
+
+
+def _solve(frame: Frame, how: ProjectionSettings, question: _Question) -> Answer:
     """Solve all targets in lockstep; each fails alone."""
-    how = run.settings.projection
     solved = project_many(
         frame.matrix,
         question.rows,
@@ -120,29 +124,72 @@ def _solve(
     )
     if solved.by_ridge or solved.by_cvxpy:
         get_run_logger().info("%d targets needed a ridge, %d cvxpy", solved.by_ridge, solved.by_cvxpy)
+    return solved.projections, solved.failures
+
+
+def _given(frame: Frame, how: ProjectionSettings, question: _Question) -> Answer:
+    """Weights by formula."""
+    pairs = zip(question.vectors, question.rows, strict=True)
+    return [by_formula(how, frame.matrix[rows], vector, frame.scale.calibration) for vector, rows in pairs], {}
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """Targets that are projected alike: their settings, the frame these need, and the question."""
+
+    how: ProjectionSettings
+    frame: Frame
+    question: _Question
+
+    @property
+    def keys(self) -> list[tuple[str, str]]:
+        """(target, digest) in order."""
+        return [(name, one[0]) for name, one in zip(self.question.targets, self.question.identities, strict=True)]
+
+
+def _answered(library: Library, group: _Group) -> tuple[dict[str, Composition], tuple[Failure, ...]]:
+    ask = _solve if group.how.rule is RuleName.PROJECTION else _given
+    projections, reasons = ask(group.frame, group.how, group.question)
     compositions = {
         name: _composition(library, name, identity, projection)
-        for name, identity, projection in zip(question.targets, question.identities, solved.projections, strict=True)
+        for name, identity, projection in zip(
+            group.question.targets, group.question.identities, projections, strict=True
+        )
         if projection is not None
     }
     remedy = "raise `projection.penalty`, or prepare the prototypes: `projection.preparation: standardised`"
-    failures = [Failure(question.targets[row], "project", reason, remedy) for row, reason in solved.failures.items()]
+    failures = [Failure(group.question.targets[row], "project", reason, remedy) for row, reason in reasons.items()]
     return compositions, tuple(failures)
 
 
+def _groups(run: Run, library: Library, settings: Mapping[str, ProjectionSettings]) -> list[_Group]:
+    groups, frames = [], {how.preparation: frame_of(run, library, how) for how in settings.values()}
+    # Settings hold no digest of their own; equal ones are equal by value.
+    for how in {how.model_dump_json(): how for how in settings.values()}.values():
+        names = [name for name, own in settings.items() if own == how]
+        frame = frames[how.preparation]
+        groups.append(_Group(how, frame, _question(run, library, frame, how, names)))
+    return groups
+
+
 @task(name="project", cache_policy=NO_CACHE)
-def project_targets(run: Run, library: Library, frame: Frame, targets: Sequence[str]) -> Compositions:
-    """Weights of every target: read where nothing they depend on has changed, solved and certified elsewhere."""
-    if not targets:
+def project_targets(run: Run, library: Library, settings: Mapping[str, ProjectionSettings]) -> Compositions:
+    """Weights of every target by its settings: read where nothing they depend on has changed, solved elsewhere."""
+    if not settings:
         return Compositions({}, 0, ())
     store = CompositionStore(run.workspace.compositions)
-    known = store.read()
-    question = _question(run, library, frame, targets)
-    keys = [(name, identity[0]) for name, identity in zip(question.targets, question.identities, strict=True)]
+    known, groups = store.read(), _groups(run, library, settings)
+    keys = [key for group in groups for key in group.keys]
     found = {key[0]: known[key] for key in keys if key in known}
-    open_ones = [position for position, key in enumerate(keys) if key not in known]
-    solved, failures = _solve(run, library, frame, question.only(open_ones)) if open_ones else ({}, ())
+    solved: dict[str, Composition] = {}
+    failures: tuple[Failure, ...] = ()
+    for group in groups:
+        open_ones = [position for position, key in enumerate(group.keys) if key not in known]
+        if open_ones:
+            asked = _Group(group.how, group.frame, group.question.only(open_ones))
+            made, failed = _answered(library, asked)
+            solved, failures = {**solved, **made}, failures + failed
     store.add(list(solved.values()))
-    store.compact({key for key in known if key[0] not in targets} | set(keys))
+    store.compact({key for key in known if key[0] not in settings} | set(keys))
     get_run_logger().info("%d compositions solved, %d unchanged", len(solved), len(found))
     return Compositions({**found, **solved}, len(solved), failures)

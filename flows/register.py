@@ -10,14 +10,18 @@ from prefect.cache_policies import NO_CACHE
 
 from flows.building import Built
 from flows.compose import Composed
+from flows.explanation import explanation_of, surroundings_of
 from flows.messages import METHODS
 from flows.refresh import Library
-from flows.report import INCUMBENT, Report, failure_of, failures_json, target_json
+from flows.report import INCUMBENT, Report, failure_of, failures_json, rule_name, target_json
 from flows.run import Run
+from tasks.audit.rules import BASE
+from tasks.evaluation.intervals import paired_interval
 from tasks.evaluation.score_store import PICTURE_NAME
-from tasks.evaluation.scores import Direction
+from tasks.evaluation.scores import Direction, TargetScores
 from tasks.files import Failure
-from tasks.registry.promotion import Contest, Decision, decide_by_coverage, decide_by_labels
+from tasks.registry.page import explanation_page
+from tasks.registry.promotion import Contest, Verdict, decide_by_coverage, decide_by_labels
 from tasks.registry.store import CHALLENGER, CHAMPION, Registry, Version
 
 
@@ -33,21 +37,31 @@ def _now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def _decide(run: Run, built: Built) -> Decision:
-    scores, how = built.scores, run.settings.registry
-    if scores is None:
-        return decide_by_coverage(built.composition.coverage, floor=how.coverage_floor)
-    own = scores.scores["chosen"][scores.primary]
-    incumbent = INCUMBENT if INCUMBENT in scores.scores else "base"
-    return decide_by_labels(
-        Contest(
-            metric=scores.primary,
-            higher_is_better=own.direction is Direction.HIGHER,
-            challenger=own.value,
-            incumbent=scores.scores[incumbent][scores.primary].value,
-            incumbent_name=incumbent,
-        )
+def _contest(run: Run, scores: TargetScores, incumbent: str) -> Contest:
+    metric, how = scores.primary, run.settings.evaluation
+    own = scores.scores["chosen"][metric]
+    sign = 1.0 if own.direction is Direction.HIGHER else -1.0
+    ours, theirs = (sign * scores.values[method][metric] for method in ("chosen", incumbent))
+    lead = paired_interval(ours, theirs, resamples=how.resamples, level=how.level, seed=how.seed)
+    return Contest(
+        metric=metric,
+        challenger=own.value,
+        incumbent=scores.scores[incumbent][metric].value,
+        incumbent_name=incumbent,
+        lead=lead.value,
+        lead_low=lead.low,
+        level=how.level,
     )
+
+
+def _verdict(run: Run, built: Built) -> Verdict:
+    """By labels where the target has some, else by the audit's expectation, else by coverage."""
+    if built.scores is not None:
+        incumbents = [method for method in ("base", INCUMBENT) if method in built.scores.scores]
+        return decide_by_labels([_contest(run, built.scores, method) for method in incumbents])
+    if built.choice is not None:
+        return Verdict(built.choice["rule"] != BASE.name, built.choice["reason"])
+    return decide_by_coverage(built.composition.coverage, floor=run.settings.registry.coverage_floor)
 
 
 def _metrics(built: Built) -> dict[str, float]:
@@ -66,11 +80,14 @@ def _metrics(built: Built) -> dict[str, float]:
     return values
 
 
-def _params(run: Run, built: Built) -> dict[str, str]:
-    how = run.settings.projection
+def _params(built: Built) -> dict[str, str]:
+    how = built.recipe.settings["projection"]
     return {
-        "variant": how.variant.value,
-        "relative_penalty": str(how.penalty),
+        "rule": how["rule"],
+        "variant": how["variant"],
+        "preparation": how["preparation"],
+        "relative_penalty": str(how["penalty"]),
+        "temperature": str(how["temperature"]),
         "penalty": str(built.composition.penalty),
         "neighbours": str(len(built.composition.neighbours)),
         "snapshot": built.composition.snapshot,
@@ -100,10 +117,22 @@ def _log_pictures(registry: Registry, run_id: str, built: Built, *, level: float
         registry.log_file(run_id, built.evaluation / PICTURE_NAME)
 
 
+def _log_explanation(
+    run: Run, registry: Registry, library: Library, built: Built, registered: Registered, *, run_id: str
+) -> None:
+    """The page and its numbers, beside the pictures; it tells the aliases, so it comes last."""
+    composition = built.composition
+    neighbours = [library.references[near.reference] for near in composition.neighbours]
+    around = surroundings_of(run, built, neighbours, library.target_prototypes[composition.target])
+    explanation = explanation_of(run.settings.projection, built, registered, around)
+    registry.log_json(run_id, explanation, "explanation.json")
+    registry.log_text(run_id, explanation_page(explanation), "explanation.html")
+
+
 def _log_child(run: Run, registry: Registry, built: Built, *, parent: str) -> str:
     target = built.composition.target
     run_id = registry.start_run(target, tags={"target": target, "digest": built.composition.digest}, parent=parent)
-    registry.log(run_id, metrics=_metrics(built), params=_params(run, built), now_ms=_now_ms())
+    registry.log(run_id, metrics=_metrics(built), params=_params(built), now_ms=_now_ms())
     registry.log_directory(run_id, built.adapter, under="adapter")
     registry.log_json(run_id, built.recipe.as_json(), "recipe.json")
     _log_pictures(registry, run_id, built, level=run.settings.evaluation.level)
@@ -111,51 +140,66 @@ def _log_child(run: Run, registry: Registry, built: Built, *, parent: str) -> st
     return run_id
 
 
-def _tags(built: Built, decision: Decision) -> dict[str, str]:
+def _evidence(built: Built) -> str:
+    """What a verdict rests on: while it stands, a registered version is not judged again."""
+    if built.evaluation_digest is not None:
+        return built.evaluation_digest
+    return "none" if built.choice is None else f"audit: {built.choice['rule']}"
+
+
+def _tags(built: Built, verdict: Verdict) -> dict[str, str]:
     return {
         "target": built.composition.target,
         "digest": built.composition.digest,
         "evaluation": built.evaluation_digest or "none",
+        "evidence": _evidence(built),
+        "rule": rule_name(built),
         "snapshot": built.composition.snapshot,
         "coverage": f"{built.composition.coverage:.6f}",
         "base_model": built.recipe.base_model,
-        "promotion": decision.reason,
+        "promotion": verdict.reason,
     }
 
 
-def _point_aliases(registry: Registry, version: Version, decision: Decision) -> None:
-    if not decision.promoted:
+def _point_aliases(registry: Registry, version: Version, verdict: Verdict) -> None:
+    if not verdict.promoted:
         registry.move_alias(version, CHALLENGER)
+        if CHAMPION in version.aliases:
+            registry.drop_alias(version.model, CHAMPION)
         return
     registry.move_alias(version, CHAMPION)
     if CHALLENGER in version.aliases:
         registry.drop_alias(version.model, CHALLENGER)
 
 
-def register_target(run: Run, registry: Registry, built: Built, *, parent: str) -> Registered:
-    """Register a target's composition unless exactly it, with exactly this evaluation, is registered already."""
+def register_target(run: Run, registry: Registry, library: Library, built: Built, *, parent: str) -> Registered:
+    """Register a target's composition unless exactly it, on exactly this evidence, is registered already."""
     model = run.project.model_name(built.composition.target)
     known = registry.by_digest(model, built.composition.digest)
-    if known is not None and known.tags.get("evaluation") == (built.evaluation_digest or "none"):
+    if known is not None and known.tags.get("evidence") == _evidence(built):
         return Registered(known, new=False)
-    decision = _decide(run, built)
+    verdict = _verdict(run, built)
     run_id = _log_child(run, registry, built, parent=parent)
-    tags = _tags(built, decision)
+    tags = _tags(built, verdict)
     version = known or registry.register(model, run_id=run_id, tags=tags)
     if known is not None:
         registry.tag(known, tags)
-    _point_aliases(registry, version, decision)
-    return Registered(registry.by_digest(model, built.composition.digest) or version, new=known is None)
+    _point_aliases(registry, version, verdict)
+    registered = Registered(registry.by_digest(model, built.composition.digest) or version, new=known is None)
+    _log_explanation(run, registry, library, built, registered, run_id=run_id)
+    return registered
 
 
 @task(name="register", cache_policy=NO_CACHE)
-def register_all(run: Run, composed: Composed, *, parent: str) -> tuple[Mapping[str, Registered], tuple[Failure, ...]]:
+def register_all(
+    run: Run, library: Library, composed: Composed, *, parent: str
+) -> tuple[Mapping[str, Registered], tuple[Failure, ...]]:
     """Register every target in turn; SQLite likes one writer."""
     registered, failures = {}, []
     with run.stages.stage("registered", len(composed.built)) as advance:
         for target, built in composed.built.items():
             try:
-                registered[target] = register_target(run, run.registry(), built, parent=parent)
+                registered[target] = register_target(run, run.registry(), library, built, parent=parent)
             except Exception as error:  # one target's trouble with the store must not lose the others' night
                 failures.append(failure_of(target, "register", error))
             advance(1)
@@ -198,7 +242,7 @@ def register_run(run: Run, library: Library, composed: Composed, *, run_id: str,
     seconds = time.monotonic() - started
     name = time.strftime("%m-%d %H:%M:%S night")
     parent = registry.start_run(name, tags=tags, start_ms=_now_ms() - int(1000 * seconds))
-    registered, failures = register_all(run, composed, parent=parent)
+    registered, failures = register_all(run, library, composed, parent=parent)
     failures = library.failures + composed.failures + failures
     report: Report = {
         "run_id": run_id,

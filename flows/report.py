@@ -64,11 +64,31 @@ def scores_json(built: Any) -> dict[str, dict[str, float]]:
     }
 
 
+def rule_name(built: Any) -> str:
+    """How a target's weights were made, in the words of the audit's table: `l1 0.1 standardised`, `nearest`."""
+    how = built.recipe.settings["projection"]
+    strengths = {"projection": ("penalty", how["variant"]), "similarity": ("temperature", "similarity")}
+    key, name = strengths.get(how["rule"], (None, how["rule"]))
+    name = {"affine": "l1"}.get(name, name)
+    strength = "" if key is None or name in ("simplex", "refit") else f" {how[key]:g}"
+    prepared = "" if how["preparation"] == "raw" else f" {how['preparation']}"
+    return f"{name}{strength}{prepared}"
+
+
+def _expected(choice: Any) -> dict[str, Any] | None:
+    """What the audit expects of a target and why; None where it was not asked."""
+    if choice is None:
+        return None
+    return {"rule": choice["rule"], "reason": choice["reason"], "seen": choice["seen"], **choice["expected"]}
+
+
 def target_json(built: Any, registered: Any) -> dict[str, Any]:
     """A target's entry in the report; version and aliases are empty where registering failed."""
     composition = built.composition
     return {
         "target": composition.target,
+        "rule": rule_name(built),
+        "expected": _expected(built.choice),
         "support": composition.support,
         "penalty": composition.penalty,
         "residual": composition.residual,

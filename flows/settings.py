@@ -45,6 +45,19 @@ class VariantName(StrEnum):
     REFIT = "refit"
 
 
+class RuleName(StrEnum):
+    """What gives the weights: an audit's choice for each target, or one rule for all of them.
+
+    `audited` is `projection` until there is an audit, and where the audit leaves the base model alone.
+    """
+
+    AUDITED = "audited"
+    PROJECTION = "projection"
+    SIMILARITY = "similarity"
+    UNIFORM = "uniform"
+    NEAREST = "nearest"
+
+
 class PreparationName(StrEnum):
     """What is done to prototypes before distances are taken."""
 
@@ -95,12 +108,13 @@ class TrainingSettings(Frozen):
 class ProjectionSettings(Frozen):
     """How a target's prototype is written as a combination of references."""
 
+    rule: RuleName = RuleName.AUDITED
     variant: VariantName = VariantName.AFFINE
     preparation: PreparationName = PreparationName.RAW
     neighbours: PositiveInt = 32
     penalty: NonNegativeFloat = 0.05  # l1 strength as a fraction of the library's spread; .03 to .1 is a plateau
     tolerance: PositiveFloat = 1e-6  # largest relative duality gap that counts as solved
-    temperature: PositiveFloat = 0.25  # of the similarity baseline, as a fraction of the library's spread
+    temperature: PositiveFloat = 0.25  # of the similarity softmax, as a fraction of the library's spread
     # The library's centre and spread are kept until the spread has moved by this factor, so that one changed
     # reference does not recompute every composition. It stays inside the penalty's plateau.
     recalibrate_beyond: Annotated[float, Field(gt=1)] = 1.5

@@ -31,6 +31,15 @@ class Workspace:
         return self.root / "calibration" / f"{preparation}-{raw}.parquet"
 
     @property
+    def audit(self) -> Path:
+        """What the audit measured on the library's own references."""
+        return self.root / "audit"
+
+    def choice(self, target: str) -> Path:
+        """Why the last night chose a target's rule."""
+        return self.root / "choices" / f"{target}.json"
+
+    @property
     def memory(self) -> Path:
         """Digests by file stamp, and validation verdicts by content; an aid, never the truth."""
         return self.root / "memory.json"

@@ -66,7 +66,7 @@ def _gains(run: Any, library: Any, decisions: Any, how: AuditSettings) -> dict[s
 
 def _measured(project: Path) -> Mapping[str, Any]:
     from flows.audit import audit_library
-    from flows.auditing import audit_directory, policy_of, rules_of, transforms_of
+    from flows.auditing import policy_of, rules_of, transforms_of
     from flows.refresh import refresh_library
     from flows.run import open_run
     from tasks.audit.deciding import decide
@@ -79,7 +79,7 @@ def _measured(project: Path) -> Mapping[str, Any]:
         decisions = decide(
             list(library.target_prototypes.values()),
             library.references,
-            read_results(audit_directory(run)),
+            read_results(run.workspace.audit),
             rules_of(how),
             transforms_of(library.references, how),
             policy=policy_of(how),
