@@ -11,7 +11,8 @@ import numpy as np
 
 from flows.building import Built, baseline_weights
 from flows.frame import Scale, stored_scale
-from flows.report import target_json
+from flows.messages import METHODS
+from flows.report import INCUMBENT, target_json
 from flows.run import Run
 from flows.settings import ProjectionSettings, RuleName
 from flows.weighing import weigh_one
@@ -21,7 +22,7 @@ from tasks.projection.projection import NotCertified
 from tasks.prototypes.statistics import Prototype
 
 # Relative penalties of the path that is shown; below the first least squares, above the last the simplex.
-PATH = (0.0, 0.003, 0.01, 0.03, 0.05, 0.1, 0.3, 1.0, 3.0)
+PATH = (0.0, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +104,8 @@ def rebuild_command(built: Built) -> str:
 
 def _intervals(built: Built) -> dict[str, dict[str, dict[str, Any]]]:
     scores = built.scores.scores if built.scores else {}
-    return {method: {metric: asdict(score) for metric, score in by.items()} for method, by in scores.items()}
+    ordered = [method for method in (*METHODS, INCUMBENT) if method in scores]
+    return {method: {metric: asdict(score) for metric, score in scores[method].items()} for method in ordered}
 
 
 def explanation_of(project: ProjectionSettings, built: Built, registered: Any, around: Surroundings) -> dict[str, Any]:

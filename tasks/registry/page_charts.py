@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-_WIDTH, _LABEL, _ROW = 640, 150, 22
+_WIDTH, _LABEL, _ROW, _TICK = 640, 150, 22, 36
 _POSITIVE, _NEGATIVE, _NEUTRAL, _CONTROL, _CHOSEN = "#1b7837", "#b2182b", "#9aa7b5", "#d5dbe1", "#2166ac"
 _LINES = ("#2166ac", "#b2182b", "#1b7837", "#b26b18", "#6a3d9a", "#12827c", "#d6604d", "#5b6b7c")
 _CONTROLS = frozenset({"random", "permuted"})
@@ -95,8 +95,12 @@ def path_chart(path: Sequence[Mapping[str, Any]], *, chosen: float) -> str:
         parts.append(_line(right, points[-1][1], right + 6, y - 4, colour, dashed=False))
     here = at(math.log(max(chosen, smallest / 3)), high)[0]
     parts.append(_line(here, 10, here, 10 + height, "#1c2733", dashed=True))
+    ticks: list[float] = []
     for place, one in zip(places, path, strict=True):
-        parts.append(_text(at(place, 0)[0], height + 28, f"{one['penalty']:g}", anchor="middle"))
+        x = at(place, 0)[0]
+        if all(abs(x - other) >= _TICK for other in ticks):
+            parts.append(_text(x, height + 28, f"{one['penalty']:g}", anchor="middle"))
+            ticks.append(x)
     return _svg(max([height + 36, *(y + 8 for y in taken)]), parts, "weights by penalty")
 
 
