@@ -19,6 +19,7 @@ from flows.audit_report import library_report
 from flows.audit_settings import AuditSettings
 from flows.audit_work import AuditWork, audit_on_worker, work_on
 from flows.auditing import plan_audit, results_of
+from flows.recording import log_audit
 from flows.refresh import Library, refresh_library
 from flows.report import Report, failure_of, failures_json
 from flows.run import Run, open_run
@@ -103,6 +104,7 @@ def audit(project: str) -> Report:
         found = audit_library(run, library, run.settings.audit)
         return {
             "run_id": str(flow_run.id),
+            "mlflow_run": log_audit(run, found),
             "snapshot": library.snapshot.digest,
             "version": tasks.audit.VERSION,
             "seconds": time.monotonic() - started,

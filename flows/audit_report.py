@@ -20,6 +20,7 @@ from tasks.audit.findings import (
     near_but_opposed,
     near_duplicates,
     recovered_share,
+    verdict,
 )
 from tasks.audit.measuring import Scores
 from tasks.audit.rules import BASE
@@ -122,18 +123,11 @@ def _shares(plan: Plan, chosen: Mapping[str, tuple[Choice, float]], scores: Scor
     return shares
 
 
-def _verdict(chosen: Mapping[str, tuple[Choice, float]], pairs: Sequence[Pair]) -> dict[str, Any]:
-    gains = [gain for _, gain in chosen.values()]
-    promoted = [name for name, (choice, _) in chosen.items() if choice.rule != BASE]
-    mean = float(np.mean(gains)) if gains else 0.0
+def _verdict(chosen: Mapping[str, tuple[Choice, float]], pairs: Sequence[Pair], confidence: float) -> dict[str, Any]:
+    found = verdict([None if choice.rule == BASE else gain for choice, gain in chosen.values()], confidence=confidence)
     lost = sorted({pair.on for pair in pairs if pair.ceiling <= 0})
-    if not gains:
-        text = "nothing is audited yet: at least three references need labelled evaluation sets"
-    elif promoted and mean > 0:
-        text = f"left-out references gain {mean:+.4f} on average by the audited choice"
-    else:
-        text = "left-out references gain nothing: single references of this library do not transfer to each other"
-    return {"transfers": bool(promoted and mean > 0), "says": text, "gains_nothing_from_its_own_adapter": lost}
+    low = found.low if math.isfinite(found.low) else None
+    return {**asdict(found), "low": low, "gains_nothing_from_its_own_adapter": lost}
 
 
 def library_report(
@@ -144,7 +138,7 @@ def library_report(
     own = {pair.on: pair.ceiling for pair in pairs}
     gains = [gain for _, gain in chosen.values()]
     return {
-        "verdict": _verdict(chosen, pairs),
+        "verdict": _verdict(chosen, pairs, how.confidence),
         "rules": _rules(results),
         "audited": {
             "mean_gain": float(np.mean(gains)) if gains else None,

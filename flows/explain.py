@@ -6,7 +6,7 @@ from typing import Any
 
 from flows.building import Built
 from flows.explanation import Surroundings, explanation_of, not_composed, surroundings_of
-from flows.register import Registered
+from flows.report import Registered
 from flows.run import Run, peek_run
 from tasks.composition.composition import Composition
 from tasks.composition.recipe import RECIPE_NAME, read_recipe

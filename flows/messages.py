@@ -57,16 +57,19 @@ def targets_table(targets: list[Mapping[str, Any]]) -> Table:
     methods = _methods_of(targets)
     table = Table(title="Targets", title_justify="left")
     table.add_column("target")
-    for name in ("support", "coverage", *methods):
+    table.add_column("rule")
+    for name in ("expected gain", "support", "coverage", *methods):
         table.add_column(name.replace("_", " "), justify="right")
     table.add_column("version")
     for one in targets:
         version = f"{one['version'] or ''} {' '.join(one['aliases'])}".strip()
         scores = [_first_metric(one["scores"], method) for method in methods]
-        table.add_row(one["target"], str(len(one["support"])), f"{one['coverage']:.2f}", *scores, version)
+        expected = f"{one['expected']['gain']:+.3f}" if one["expected"] else ""
+        support, coverage = str(len(one["support"])), f"{one['coverage']:.2f}"
+        table.add_row(one["target"], one["rule"], expected, support, coverage, *scores, version)
     if len(targets) > 1:
         table.add_section()
-        table.add_row("mean", "", "", *[_mean(targets, method) for method in methods], "")
+        table.add_row("mean", "", "", "", "", *[_mean(targets, method) for method in methods], "")
     return table
 
 
@@ -85,6 +88,9 @@ def print_report(report: Mapping[str, Any]) -> None:
         f"{report['prototypes_computed']} prototypes computed, {report['compositions_solved']} compositions solved, "
         f"{report['versions_registered']} versions registered in {report['seconds']:.1f} s"
     )
+    for one in report["missing"]:
+        told = f"would help: an adapter for a task like {one['like']} (for {', '.join(one['serves'])})"
+        console.print(told, highlight=False, markup=False)
     _print_failures(console, report["failures"])
 
 

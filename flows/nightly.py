@@ -9,6 +9,7 @@ from prefect.runtime import flow_run
 
 from flows.audit import audit_library
 from flows.compose import compose_targets
+from flows.recording import log_audit
 from flows.refresh import refresh_library
 from flows.register import register_run
 from flows.report import Report
@@ -24,6 +25,7 @@ def nightly(project: str) -> Report:
         library = refresh_library(run)
         if run.settings.audit.nightly:
             audited = audit_library(run, library, run.settings.audit)
+            log_audit(run, audited)
             library = replace(library, failures=tuple(Failure(**one) for one in audited["failures"]))
         composed = compose_targets(run, library, selected=())
         return register_run(run, library, composed, run_id=str(flow_run.id), started=started)

@@ -2,13 +2,24 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
 from tasks.files import Failure, InvalidInput
 
+if TYPE_CHECKING:
+    from tasks.registry.store import Version
+
 Report = dict[str, Any]
 INCUMBENT = "champion"  # the registered champion, scored on the same samples
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """The version that stands for a target after the run, and whether it is new."""
+
+    version: "Version"
+    new: bool
 
 
 def failure_of(item: str, stage: str, error: BaseException) -> Failure:
@@ -33,6 +44,7 @@ def refresh_report(library: Any, *, run_id: str, seconds: float) -> Report:
         "seconds": seconds,
         "failures": failures_json(library.failures),
         "targets": [],
+        "missing": [],
     }
 
 

@@ -1,7 +1,9 @@
 """The charts of a target's run: which references it was made of, and how every method did."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -72,5 +74,26 @@ def methods_chart(target: str, bars: Sequence[Bar], *, metric: str, direction: s
             axes.axvline(bar.value, color="black", linewidth=0.8, linestyle="--")
     axes.set_xlabel(f"{metric} ({direction} is better), {level:.0%} bootstrap interval over {n} samples")
     axes.set_title(f"{target}: every method through the same blend", loc="left")
+    _plain(axes)
+    return figure
+
+
+def rules_chart(rules: Sequence[Mapping[str, Any]], *, says: str) -> Figure:
+    """Every audited rule's mean gain over the base on references left out (dark) and on pools of two (pale)."""
+    figure = Figure(figsize=(7, 1.6 + 0.36 * len(rules)), layout="constrained")
+    axes = figure.subplots()
+    positions = range(len(rules))
+    for key, offset, colour, label in (
+        ("left_out", -0.2, _CHOSEN, "references left out"),
+        ("pools", 0.2, _CONTROL, "pools of two"),
+    ):
+        values = [row[key] if row[key] is not None else 0.0 for row in rules]
+        axes.barh([place + offset for place in positions], values, height=0.38, color=colour, label=label)
+    axes.set_yticks(positions, [row["rule"] for row in rules])
+    axes.invert_yaxis()
+    axes.axvline(0, color="black", linewidth=0.8)
+    axes.set_xlabel("mean gain over the base model, in the metric's unit")
+    axes.set_title(textwrap.fill(says, 95), loc="left", fontsize=9)
+    axes.legend(loc="lower right", frameon=False, fontsize=8)
     _plain(axes)
     return figure

@@ -211,3 +211,11 @@ def test_the_page_is_an_artifact_of_the_targets_run(story: Story):
     one = story.targets[0]
     run_id = client.get_model_version(one["model"], one["version"]).run_id
     assert {"explanation.html", "explanation.json"} <= {item.path for item in client.list_artifacts(run_id)}
+
+
+def test_the_nights_audit_is_a_run_of_its_own_with_a_picture_of_every_rule(story: Story):
+    client = mlflow.MlflowClient(f"sqlite:///{story.project / 'workspace' / 'mlflow.db'}")
+    (experiment,) = [one for one in client.search_experiments() if one.name == "project"]
+    (run,) = client.search_runs([experiment.experiment_id], filter_string="tags.stage = 'audit'")
+    assert {"rules.png", "audit.json"} <= {item.path for item in client.list_artifacts(run.info.run_id)}
+    assert {"gain/left_out/simplex", "gain/pools/l1 0.1"} <= set(run.data.metrics)
