@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.benchmarks.domain.document import domains_text
-from tests.benchmarks.domain.report import METHODS, best_alone, by_target, differences, summary, transfer
+from tests.benchmarks.domain.report import METHODS, best_alone, by_size, by_target, differences, summary, transfer
 from tests.benchmarks.domain.tasks import siblings
 
 
@@ -53,6 +53,12 @@ def test_nearness_that_transfers_has_correlation_one():
     assert best_alone([nearer_better])["value"] == 0.9
     assert transfer([unit("a", 0, {})]) is None
     assert best_alone([unit("a", 0, {})]) is None
+
+
+def test_the_lead_is_told_apart_by_the_size_of_the_weights():
+    small, large = unit("a", 0, {"l1": 0.7, "simplex": 0.6}), unit("b", 0, {"l1": 0.2, "simplex": 0.6})
+    small["weights"]["l1"] = [0.5, 0.5]  # the other unit's are 1.5 and -.5: two in all
+    assert by_size([small, large], (1.1, 3.0)) == [(1, pytest.approx(0.1)), (1, pytest.approx(-0.4)), (0, 0.0)]
 
 
 def test_a_method_that_some_targets_lack_is_not_averaged():

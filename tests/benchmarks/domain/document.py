@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from tasks.evaluation.intervals import Interval
-from tests.benchmarks.domain.report import Unit, best_alone, differences, means, methods_of, transfer
+from tests.benchmarks.domain.report import Unit, best_alone, by_size, differences, means, methods_of, transfer
 
 HEADING, PROSE = "## Domains", "### What it says"
 _SIZED = ("l1", "least_squares")
+_EDGES = (1.05, 1.5)
 _ARROWS = {"higher": "higher is better", "lower": "lower is better"}
 _HOW_MEASURED = """\
 Means over targets, seeds averaged for each target; 95 % bootstrap intervals over targets; differences whose
@@ -59,6 +60,7 @@ def _tables(domain: str, units: Sequence[Unit]) -> list[str]:
         if chosen:
             title = "siblings left out as well" if without_siblings else "only its own adapter left out"
             parts += [_table(chosen, title), _sizes(chosen)]
+    parts.append(_lead_by_size(units))
     found, best = transfer(units), best_alone(units)
     if found is not None and best is not None:
         parts.append(
@@ -97,6 +99,14 @@ def _sizes(units: Sequence[Unit]) -> str:
     """How large the weights were: with sum one, everything above one was subtracted again."""
     sizes = {method: np.mean([np.abs(unit["weights"][method]).sum() for unit in units]) for method in _SIZED}
     return "Mean sum of the weights' magnitudes: " + ", ".join(f"{m} {size:.1f}" for m, size in sizes.items()) + ".\n"
+
+
+def _lead_by_size(units: Sequence[Unit]) -> str:
+    """Whether large weights, which say that the target lies far outside of the library, did good."""
+    ranges = [f"up to {_EDGES[0]}", f"{_EDGES[0]} to {_EDGES[1]}", f"above {_EDGES[1]}"]
+    groups = zip(ranges, by_size(units, _EDGES), strict=True)
+    texts = [f"{name} {lead:+.3f} ({count} units)" for name, (count, lead) in groups if count]
+    return f"l1 against simplex (plus is better) by that sum, both libraries: {', '.join(texts)}.\n"
 
 
 def _cell(interval: Interval) -> str:

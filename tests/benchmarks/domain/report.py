@@ -101,13 +101,26 @@ def best_alone(units: Sequence[Unit]) -> dict[str, float] | None:
     return _found([_sign(unit) * float(_gains_alone(unit).max()) for unit in _examined_alone(units)], "value")
 
 
+def by_size(units: Sequence[Unit], edges: Sequence[float]) -> list[tuple[int, float]]:
+    """(units, mean of l1 - simplex, positive is better) for each range of the sum of the l1 weights' magnitudes."""
+    sizes = np.array([np.abs(unit["weights"]["l1"]).sum() for unit in units])
+    groups = np.digitize(sizes, edges)
+    lead = np.array([_sign(unit) * (_primary(unit, "l1") - _primary(unit, "simplex")) for unit in units])
+    counts = [int((groups == group).sum()) for group in range(len(edges) + 1)]
+    return [(count, float(lead[groups == group].mean()) if count else 0.0) for group, count in enumerate(counts)]
+
+
+def _primary(unit: Unit, method: str) -> float:
+    return float(unit["scores"][method][unit["primary"]]["value"])
+
+
 def _examined_alone(units: Sequence[Unit]) -> list[Unit]:
     return [unit for unit in units if f"only:{unit['library'][0]}" in unit["scores"]]
 
 
 def _gains_alone(unit: Unit) -> np.ndarray:
     """Each reference's value in order of the library, signed so that better is higher."""
-    values = [unit["scores"][f"only:{one}"][unit["primary"]]["value"] for one in unit["library"]]
+    values = [_primary(unit, f"only:{one}") for one in unit["library"]]
     return _sign(unit) * np.array(values)
 
 
