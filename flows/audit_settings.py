@@ -22,7 +22,7 @@ class AuditSettings(Model):
     penalties: tuple[NonNegativeFloat, ...] = (0.01, 0.03, 0.1, 0.3)
     temperatures: tuple[PositiveFloat, ...] = (0.25,)
     preparations: tuple[str, ...] = ("raw", "standardised")
-    features: tuple[str, ...] = ("progress",)  # of the gain model; the others are stored beside it
+    features: tuple[str, ...] = ("progress", "nearness")  # of the gain model; the others are stored beside it
     shrinkage: PositiveFloat = 0.03
     folds: Annotated[int, Field(ge=2)] = 10
     confidence: Confidence = 0.9  # of each one-sided bound

@@ -107,6 +107,7 @@ def test_a_hub_with_one_weight_is_that_adapter_and_with_none_the_base(model, ada
 
 
 def test_lorahub_looks_at_five_examples_and_does_not_end_worse_than_it_began(adapters, learner):
+    pytest.importorskip("nevergrad", reason="LoraHub's optimiser is in the extra `bench`")
     rows_seen = []
 
     class Watched:
@@ -126,6 +127,7 @@ def test_lorahub_looks_at_five_examples_and_does_not_end_worse_than_it_began(ada
 
 
 def test_lorahub_finds_a_minimum_within_its_bounds():
+    pytest.importorskip("nevergrad", reason="LoraHub's optimiser is in the extra `bench`")
     weights = learn_weights(lambda w: float(np.square(w - np.array([0.5, -0.3])).sum()), 2, seed=0)
     np.testing.assert_allclose(weights, [0.5, -0.3], atol=0.05)
     assert np.abs(learn_weights(lambda w: -float(w.sum()), 4, seed=0)).max() <= 1.5

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import nevergrad
 import numpy as np
 import torch
 from peft import PeftModel, set_peft_model_state_dict
@@ -61,6 +60,8 @@ def few_shot_loss(hub: Hub, learner: Learner, *, draws: int, seed: int):
 def learn_weights(loss, count: int, *, seed: int) -> np.ndarray:
     """The weights (count,) that NGOpt recommends."""
     # Bounds given here, as LoraHub does, and not by `set_bounds`: only so does the first step follow from them.
+    import nevergrad  # of the extra `bench`: the other peers and the tests of this file's factors need none of it
+
     where = nevergrad.p.Array(init=[0.0] * count, lower=[-_BOUND] * count, upper=[_BOUND] * count)
     where.random_state = np.random.RandomState(seed)
     return np.asarray(nevergrad.optimizers.NGOpt(where, budget=LOOKS).minimize(loss).value)
