@@ -10,6 +10,7 @@ import numpy as np
 from flows.audit_settings import AuditSettings
 from flows.auditing import Plan, policy_of
 from flows.refresh import Library
+from flows.report import finite
 from tasks.audit.choice import Choice, backtest
 from tasks.audit.deciding import evidence_from
 from tasks.audit.findings import (
@@ -69,14 +70,9 @@ def _correlations(pairs: Sequence[Pair], seed: int) -> dict[str, Any]:
         "nearness and delta similarity": (nearness, cosine),
         "delta similarity and transfer": (cosine, transfer),
     }
-    found = {
-        name: asdict(correlation(pairs, x, y, resamples=RESAMPLES, level=LEVEL, seed=seed))
-        for name, (x, y) in asked.items()
-    }
-    # JSON has no NaN: a correlation of too few pairs is null.
     return {
-        name: {key: value if math.isfinite(value) else None for key, value in one.items()}
-        for name, one in found.items()
+        name: finite(asdict(correlation(pairs, x, y, resamples=RESAMPLES, level=LEVEL, seed=seed)))
+        for name, (x, y) in asked.items()
     }
 
 
@@ -126,8 +122,7 @@ def _shares(plan: Plan, chosen: Mapping[str, tuple[Choice, float]], scores: Scor
 def _verdict(chosen: Mapping[str, tuple[Choice, float]], pairs: Sequence[Pair], confidence: float) -> dict[str, Any]:
     found = verdict([None if choice.rule == BASE else gain for choice, gain in chosen.values()], confidence=confidence)
     lost = sorted({pair.on for pair in pairs if pair.ceiling <= 0})
-    low = found.low if math.isfinite(found.low) else None
-    return {**asdict(found), "low": low, "gains_nothing_from_its_own_adapter": lost}
+    return {**finite(asdict(found)), "gains_nothing_from_its_own_adapter": lost}
 
 
 def library_report(

@@ -10,7 +10,7 @@ from prefect.cache_policies import NO_CACHE
 
 import tasks.evaluation
 from flows.choosing import Choice, Choices
-from flows.frame import Frame, Scale, frame_of
+from flows.frame import Frame, Scale
 from flows.projecting import recipe_settings, recipe_versions
 from flows.refresh import Library
 from flows.report import INCUMBENT, failure_of
@@ -147,9 +147,8 @@ def build_shard(run: Run, shard: Sequence[TargetWork], advance: Callable[[int], 
     return tuple(failures)
 
 
-def build_targets(run: Run, library: Library, plans: Mapping[str, Built]) -> tuple[Failure, ...]:
-    """Make what is missing of every planned target."""
-    frame = frame_of(run, library, run.settings.projection)
+def build_targets(run: Run, library: Library, frame: Frame, plans: Mapping[str, Built]) -> tuple[Failure, ...]:
+    """Make what is missing of every planned target; `frame` is the project's own, which all methods are compared in."""
     targets = {target.name: target for target in library.targets}
     work = [_work(run, library, frame, targets[name], built) for name, built in plans.items() if not is_whole(built)]
     size = run.settings.evaluation.shard_size

@@ -1,6 +1,5 @@
 """The choosing stage: the settings that each target is projected by, the audit's where there is one."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -9,6 +8,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from flows.refresh import Library
+from flows.report import finite
 from flows.run import Run
 from flows.settings import PreparationName, ProjectionSettings, RuleName, VariantName
 from tasks.audit.rules import BASE, Rule, Weighing
@@ -55,13 +55,6 @@ def settings_of(rule: Rule, how: ProjectionSettings) -> ProjectionSettings:
     return how.model_copy(update=own)
 
 
-def _finite(values: Mapping[str, Any]) -> dict[str, Any]:
-    """JSON has no infinity: a bound that promises nothing is null."""
-    return {
-        key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in values.items()
-    }
-
-
 def choice_json(decision: "Decision") -> Choice:
     """The rule with what it is expected to gain and why, every rival, and the audited tasks most like the target."""
     choice = decision.choice
@@ -69,10 +62,10 @@ def choice_json(decision: "Decision") -> Choice:
         "rule": choice.rule.name,
         "reason": choice.reason,
         "seen": choice.seen,
-        "expected": _finite(asdict(choice.expectation)),
-        "rules": {name: _finite(asdict(one)) for name, one in choice.expectations.items()},
-        "features": _finite(decision.features),
-        "similar": [{"trial": o.trial, "gain": o.gain, "features": _finite(o.features)} for o in decision.similar],
+        "expected": finite(asdict(choice.expectation)),
+        "rules": {name: finite(asdict(one)) for name, one in choice.expectations.items()},
+        "features": finite(decision.features),
+        "similar": [{"trial": o.trial, "gain": o.gain, "features": finite(o.features)} for o in decision.similar],
     }
 
 
@@ -98,7 +91,7 @@ def _decisions(run: Run, library: Library, targets: Sequence[str]) -> dict[str, 
     results = read_results(run.workspace.audit)
     if not results or not targets:
         return {}
-    # Only now: scikit-learn takes a second to import, and a project without an audit needs none of it.
+    # Only now: a project without an audit needs none of its statistics, which take a moment to import.
     from flows.auditing import policy_of, rules_of, transforms_of
     from tasks.audit.deciding import decide
 

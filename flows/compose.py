@@ -13,6 +13,7 @@ from prefect.runtime import flow_run
 
 from flows.building import Built, build_targets, is_whole, planned, with_scores
 from flows.choosing import choose_settings
+from flows.frame import Frames
 from flows.projecting import project_targets
 from flows.refresh import Library, refresh_library
 from flows.report import Report
@@ -43,14 +44,16 @@ def _selection(library: Library, selected: Collection[str]) -> list[str]:
 def compose_targets(run: Run, library: Library, *, selected: Collection[str]) -> Composed:
     """Compose the selected targets, all of them where none is named."""
     names = _selection(library, selected)
+    frames = Frames(run, library)
+    usual = frames.under(run.settings.projection)
     choices = choose_settings(run, library, names)
-    compositions = project_targets(run, library, choices.settings)
+    compositions = project_targets(run, library, frames, choices.settings)
     targets = {target.name: target for target in library.targets}
     plans = {
         name: planned(run, library, targets[name], composition, choices)
         for name, composition in sorted(compositions.by_target.items())
     }
-    failures = build_targets(run, library, plans)
+    failures = build_targets(run, library, usual, plans)
     finished = {name: with_scores(plan) for name, plan in plans.items()}
     whole = {name: built for name, built in finished.items() if is_whole(built)}
     return Composed(whole, compositions.solved, compositions.failures + failures)

@@ -11,8 +11,8 @@ import numpy as np
 
 from flows.building import Built, baseline_weights
 from flows.frame import Scale, stored_scale
-from flows.messages import METHODS
-from flows.report import INCUMBENT, target_json
+from flows.messages import in_order
+from flows.report import target_json
 from flows.run import Run
 from flows.settings import ProjectionSettings, RuleName
 from flows.weighing import weigh_one
@@ -45,8 +45,9 @@ def not_composed(target: str) -> InvalidInput:
 
 def surroundings_of(run: Run, built: Built, neighbours: Sequence[Prototype], target: Prototype) -> Surroundings:
     """Prototypes with the scales that the last night settled on. Raises InvalidInput where there was none."""
-    own = stored_scale(run.workspace, built.recipe.settings["projection"]["preparation"])
-    usual = stored_scale(run.workspace, run.settings.projection.preparation)
+    preparation, everyone = built.recipe.settings["projection"]["preparation"], run.settings.projection.preparation
+    own = stored_scale(run.workspace, preparation)
+    usual = own if preparation == everyone else stored_scale(run.workspace, everyone)
     if own is None or usual is None:
         raise not_composed(built.composition.target)
     return Surroundings(neighbours, target, own, usual)
@@ -104,8 +105,7 @@ def rebuild_command(built: Built) -> str:
 
 def _intervals(built: Built) -> dict[str, dict[str, dict[str, Any]]]:
     scores = built.scores.scores if built.scores else {}
-    ordered = [method for method in (*METHODS, INCUMBENT) if method in scores]
-    return {method: {metric: asdict(score) for metric, score in scores[method].items()} for method in ordered}
+    return {method: {metric: asdict(score) for metric, score in scores[method].items()} for method in in_order(scores)}
 
 
 def explanation_of(project: ProjectionSettings, built: Built, registered: Any, around: Surroundings) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import numpy as np
 
 from flows.refresh import Library
 from flows.run import Run
-from flows.settings import ProjectionSettings
+from flows.settings import PreparationName, ProjectionSettings
 from flows.workspace import Workspace
 from tasks.composition.calibration_store import calibration_digest, read_calibration, settled_calibration
 from tasks.composition.composition import Neighbour
@@ -48,8 +48,7 @@ def _prepared_deviation(transform: Transform, within: np.ndarray) -> np.ndarray:
     return within * transform.scale
 
 
-def frame_of(run: Run, library: Library, how: ProjectionSettings) -> Frame:
-    """The library as the settings prepare it. Raises InvalidInput where no reference has a prototype."""
+def _frame_of(run: Run, library: Library, how: ProjectionSettings) -> Frame:
     names = tuple(sorted(library.references))
     if not names:
         raise InvalidInput(Problem("library", "no reference has a prototype", "see the failures above"))
@@ -71,6 +70,20 @@ def frame_of(run: Run, library: Library, how: ProjectionSettings) -> Frame:
         scale=Scale(transform, calibration),
         digest=calibration_digest(calibration),
     )
+
+
+class Frames:
+    """The frames of one night, each made once: a large library takes long to prepare, and targets share few."""
+
+    def __init__(self, run: Run, library: Library) -> None:
+        self._run, self._library = run, library
+        self._made: dict[PreparationName, Frame] = {}
+
+    def under(self, how: ProjectionSettings) -> Frame:
+        """The library as the settings prepare it. Raises InvalidInput where no reference has a prototype."""
+        if how.preparation not in self._made:
+            self._made[how.preparation] = _frame_of(self._run, self._library, how)
+        return self._made[how.preparation]
 
 
 def stored_scale(workspace: Workspace, preparation: str) -> Scale | None:

@@ -1,13 +1,14 @@
 """What the command says to a person: problems, the table of targets, an explanation."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
+from flows.report import INCUMBENT
 from tasks.files import Problem
 
 # Methods in the order in which a reader compares them: reference points, rivals, ours, controls, upper end.
@@ -37,9 +38,14 @@ def print_problems(problems: Iterable[Problem], *, as_json: bool) -> None:
         typer.echo(f"  {one['item']}: {one['problem']}\n      -> {one['remedy']}", err=True)
 
 
-def _methods_of(targets: Iterable[Mapping[str, Any]]) -> list[str]:
-    present = {method for target in targets for method in target["scores"]}
-    return [method for method in METHODS if method in present]
+def in_order(present: Container[str]) -> list[str]:
+    """The methods that are present, in the order of METHODS; the incumbent, which is no method, comes last."""
+    return [method for method in (*METHODS, INCUMBENT) if method in present]
+
+
+def methods_of(targets: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The methods that some target was scored by, in order."""
+    return in_order({method for target in targets for method in target["scores"]})
 
 
 def _first_metric(scores: Mapping[str, Mapping[str, float]], method: str) -> str:
@@ -54,7 +60,7 @@ def _mean(targets: list[Mapping[str, Any]], method: str) -> str:
 
 def targets_table(targets: list[Mapping[str, Any]]) -> Table:
     """One line per target: support, coverage, every method's score, and the registered version."""
-    methods = _methods_of(targets)
+    methods = methods_of(targets)
     table = Table(title="Targets", title_justify="left")
     table.add_column("target")
     table.add_column("rule")
@@ -148,7 +154,7 @@ def print_explanation(explanation: Mapping[str, Any]) -> None:
         scores = Table()
         scores.add_column("method")
         scores.add_column("score", justify="right")
-        for method in [name for name in METHODS if name in explanation["scores"]]:
+        for method in in_order(explanation["scores"]):
             scores.add_row(method.replace("_", " "), _first_metric(explanation["scores"], method))
         console.print(scores)
     console.print(f"adapter: {explanation['adapter']}", highlight=False)

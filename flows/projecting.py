@@ -10,7 +10,7 @@ from prefect.cache_policies import NO_CACHE
 
 import tasks.blending
 import tasks.projection
-from flows.frame import Frame, frame_of
+from flows.frame import Frame, Frames
 from flows.refresh import Library
 from flows.run import Run
 from flows.settings import ProjectionSettings, RuleName
@@ -162,23 +162,25 @@ def _answered(library: Library, group: _Group) -> tuple[dict[str, Composition], 
     return compositions, tuple(failures)
 
 
-def _groups(run: Run, library: Library, settings: Mapping[str, ProjectionSettings]) -> list[_Group]:
-    groups, frames = [], {how.preparation: frame_of(run, library, how) for how in settings.values()}
-    # Settings hold no digest of their own; equal ones are equal by value.
-    for how in {how.model_dump_json(): how for how in settings.values()}.values():
-        names = [name for name, own in settings.items() if own == how]
-        frame = frames[how.preparation]
-        groups.append(_Group(how, frame, _question(run, library, frame, how, names)))
-    return groups
+def _groups(run: Run, library: Library, frames: Frames, settings: Mapping[str, ProjectionSettings]) -> list[_Group]:
+    alike: dict[ProjectionSettings, list[str]] = {}
+    for name, how in settings.items():
+        alike.setdefault(how, []).append(name)
+    return [
+        _Group(how, frames.under(how), _question(run, library, frames.under(how), how, names))
+        for how, names in alike.items()
+    ]
 
 
 @task(name="project", cache_policy=NO_CACHE)
-def project_targets(run: Run, library: Library, settings: Mapping[str, ProjectionSettings]) -> Compositions:
+def project_targets(
+    run: Run, library: Library, frames: Frames, settings: Mapping[str, ProjectionSettings]
+) -> Compositions:
     """Weights of every target by its settings: read where nothing they depend on has changed, solved elsewhere."""
     if not settings:
         return Compositions({}, 0, ())
     store = CompositionStore(run.workspace.compositions)
-    known, groups = store.read(), _groups(run, library, settings)
+    known, groups = store.read(), _groups(run, library, frames, settings)
     keys = [key for group in groups for key in group.keys]
     found = {key[0]: known[key] for key in keys if key in known}
     solved: dict[str, Composition] = {}

@@ -4,9 +4,9 @@ import time
 
 from flows.building import Built
 from flows.explanation import explanation_of, surroundings_of
-from flows.messages import METHODS
+from flows.messages import in_order
 from flows.refresh import Library
-from flows.report import INCUMBENT, Registered, Report
+from flows.report import Registered, Report
 from flows.run import Run
 from tasks.evaluation.score_store import PICTURE_NAME
 from tasks.registry.page import explanation_page
@@ -61,7 +61,7 @@ def _log_pictures(registry: Registry, run_id: str, built: Built, *, level: float
         return
     for metric, first in built.scores.scores["chosen"].items():
         scores = {method: by[metric] for method, by in built.scores.scores.items()}
-        shown = [method for method in (*METHODS, INCUMBENT) if method in scores]
+        shown = in_order(scores)
         bars = [Bar(method, scores[method].value, scores[method].low, scores[method].high) for method in shown]
         chart = methods_chart(
             composition.target, bars, metric=metric, direction=first.direction, n=first.n, level=level

@@ -11,7 +11,7 @@ from prefect.cache_policies import NO_CACHE
 from flows.building import Built
 from flows.compose import Composed
 from flows.judging import evidence_of, verdict_of
-from flows.messages import METHODS
+from flows.messages import methods_of
 from flows.recording import log_child, log_explanation, now_ms
 from flows.refresh import Library
 from flows.report import Registered, Report, failure_of, failures_json, rule_name, target_json
@@ -85,7 +85,7 @@ def register_all(
 
 
 def _summary(report: Report) -> str:
-    methods = [m for m in METHODS if any(m in one["scores"] for one in report["targets"])]
+    methods = methods_of(report["targets"])
     lines = ["| target | support | coverage | " + " | ".join(methods) + " | version |"]
     lines.append("| --- " * (len(methods) + 4) + "|")
     for one in report["targets"]:

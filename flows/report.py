@@ -1,7 +1,8 @@
 """The contract's JSON report, and what a person reads of it in the terminal."""
 
+import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,13 @@ class Registered:
 
     version: "Version"
     new: bool
+
+
+def finite(values: Mapping[str, Any]) -> dict[str, Any]:
+    """JSON has neither infinity nor NaN: a bound that promises nothing, a value of too few samples, is null."""
+    return {
+        key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in values.items()
+    }
 
 
 def failure_of(item: str, stage: str, error: BaseException) -> Failure:

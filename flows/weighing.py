@@ -13,9 +13,7 @@ from tasks.projection.variants import Variant
 
 def _formula(how: ProjectionSettings, squared_distances: np.ndarray, spread: float) -> np.ndarray:
     if how.rule is RuleName.SIMILARITY:
-        # A library of copies has no spread; its softmax is that of no temperature at all.
-        temperature = max(how.temperature * spread, float(np.finfo(float).tiny))
-        return similarity_weights(squared_distances, temperature=temperature)
+        return similarity_weights(squared_distances, temperature=how.temperature * spread)
     constant = {RuleName.UNIFORM: uniform_weights, RuleName.NEAREST: nearest_weights}
     return constant[how.rule](len(squared_distances))
 

@@ -54,7 +54,7 @@ def weigh(rule: Rule, prepared: Prepared, *, tolerance: float, reading: np.ndarr
     if rule.weighing is Weighing.SIMILARITY:
         temperatures = (rule.strength or 0.0) * prepared.spreads
         rows = [
-            similarity_weights(distances, temperature=max(temperature, np.finfo(float).tiny))
+            similarity_weights(distances, temperature=temperature)
             for distances, temperature in zip(scenes.squared_distances, temperatures, strict=True)
         ]
         return np.stack(rows)

@@ -24,8 +24,11 @@ def uniform_weights(k: int) -> np.ndarray:
 
 
 def similarity_weights(squared_distances: np.ndarray, *, temperature: float) -> np.ndarray:
-    """The paper's Sim, exp(-d^2 / temperature) normalised, shape (k,); temperature in squared prototype distance."""
-    scores = -(squared_distances - squared_distances.min()) / temperature
+    """The paper's Sim, exp(-d^2 / temperature) normalised, shape (k,); temperature in squared prototype distance.
+
+    A library of copies has no spread, and so no temperature: the nearest then share the weight.
+    """
+    scores = -(squared_distances - squared_distances.min()) / max(temperature, np.finfo(float).tiny)
     weights = np.exp(scores)
     return weights / weights.sum()
 

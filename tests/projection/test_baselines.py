@@ -28,6 +28,10 @@ def test_similarity_halves_with_every_log_two_temperatures_and_survives_huge_dis
     np.testing.assert_allclose(similarity_weights(np.array([1e9, 1e9 + 1e6]), temperature=1.0), [1.0, 0.0])
 
 
+def test_without_a_temperature_the_nearest_share_the_weight():
+    np.testing.assert_array_equal(similarity_weights(np.array([1.0, 1.0, 4.0]), temperature=0.0), [0.5, 0.5, 0.0])
+
+
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(kind=st.sampled_from(KINDS), seed=st.integers(0, 9999))
 def test_least_squares_is_the_affine_projection_without_a_penalty(kind, seed):

@@ -122,6 +122,13 @@ def scores_path(place: Place, name: str, without_siblings: bool) -> Path:
     return place.root / "scores" / f"{name}{'-x' if without_siblings else ''}.json"
 
 
+def setting_of(place: Place, name: str) -> Setting:
+    """How a task of the domains benchmark is scored."""
+    samples = str(place.folder / "tasks" / name / "evaluation.parquet")
+    family = FAMILIES[place.domain]
+    return Setting(family, place.base(), samples, device="cpu", batch_size=32, shown=0, limits=LIMITS)
+
+
 def make_scores(place: Place, name: str, without_siblings: bool, prototypes: dict[str, Prototype]) -> Path:
     """Every method on one task with its own adapter left out of the library, and its siblings' too if so asked."""
     settle(place.seed)
@@ -133,15 +140,7 @@ def make_scores(place: Place, name: str, without_siblings: bool, prototypes: dic
         domain=place.domain,
         seed=place.seed,
         target=name,
-        setting=Setting(
-            FAMILIES[place.domain],
-            place.base(),
-            str(place.folder / "tasks" / name / "evaluation.parquet"),
-            device="cpu",
-            batch_size=32,
-            shown=0,
-            limits=LIMITS,
-        ),
+        setting=setting_of(place, name),
         library={other: place.adapter(other) for other in place.names if other not in left_out},
         ceiling=place.adapter(name),
         without_siblings=without_siblings,
