@@ -1,4 +1,9 @@
-"""Which rule a task gets: the one whose gain is surest, and the base model where nothing is sure to gain."""
+"""Which rule a task gets: the best of those sure to gain there, and the base model where nothing is sure to.
+
+Whether a rule gains is asked of tasks like this one. Which of several does best is asked of all audited tasks first:
+every rule was scored on the same ones, so that their mean gains are a paired comparison, far surer than that of bounds,
+each of which comes from its own rule's regression on its own features. Bounds decide among those it cannot tell apart.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +23,8 @@ class Policy:
     shrinkage: ridge penalty per trial; folds: groups of references that bounds are found on; confidence: of each
     one-sided bound; margin: how far beyond the farthest trial a task still counts as seen, in its leverage;
     least: references that were left out must resemble a task, in number, to judge it alone, without pools;
-    floor: gain that the lower bound must pass, in the metric's unit; tie: lower bounds nearer than this are equal.
+    floor: gain that the lower bound must pass, in the metric's unit; tie: mean gains nearer than this are equal, and
+    so are bounds.
     """
 
     shrinkage: float
@@ -41,22 +47,28 @@ class Choice:
     reason: str
 
 
-def choose(rules: Sequence[Rule], expectations: Mapping[str, Expectation], policy: Policy) -> Choice:
-    """The rule with the highest lower bound above the floor, the safest among ties, else the base."""
+def choose(
+    rules: Sequence[Rule], expectations: Mapping[str, Expectation], record: Mapping[str, float], policy: Policy
+) -> Choice:
+    """The surest of the rules whose lower bound passes the floor and that none of them beats by `record`; else base.
+
+    `record` holds each rule's mean gain on the audited tasks. Of bounds that are equal the safest rule's is taken.
+    """
     known = {rule.name: expectations[rule.name] for rule in rules if rule.name in expectations and rule != BASE}
     seen = any(one.seen for one in known.values())
     full = {BASE.name: NOTHING, **known}
     promising = [rule for rule in rules if rule.name in known and known[rule.name].low > policy.floor]
     if not promising:
         return Choice(BASE, NOTHING, full, seen, _reason_for_base(known, seen=seen, policy=policy))
-    best = max(known[rule.name].low for rule in promising)
-    equal = [rule for rule in promising if known[rule.name].low >= best - policy.tie]
-    rule = min(equal, key=lambda one: one.caution)
+    best = max(record[rule.name] for rule in promising)
+    unbeaten = [rule for rule in promising if record[rule.name] >= best - policy.tie]
+    surest = max(known[rule.name].low for rule in unbeaten)
+    rule = min((one for one in unbeaten if known[one.name].low >= surest - policy.tie), key=lambda one: one.caution)
     own = known[rule.name]
     reason = (
         f"{rule.name} is expected to gain {own.gain:+.4f}, on average over tasks like this one more than "
-        f"{own.low:+.4f} (confidence {policy.confidence:.0%}); "
-        f"{len(promising)} of {len(known)} rules pass the floor {policy.floor:g}"
+        f"{own.low:+.4f} (confidence {policy.confidence:.0%}); {len(promising)} of {len(known)} rules pass the floor "
+        f"{policy.floor:g}, and it gained {record[rule.name]:+.4f} over all audited tasks, the best of them {best:+.4f}"
     )
     return Choice(rule, own, full, seen, reason)
 
@@ -115,7 +127,8 @@ def choose_rules(
     """
     found = _expected(_tiers(evidence, policy), features, policy)
     count = len(next(iter(features.values()), ()))
-    return [choose(rules, {name: many[row] for name, many in found.items()}, policy) for row in range(count)]
+    record = {name: float(np.average(one.gains, weights=one.shares)) for name, one in evidence.items() if one.witnesses}
+    return [choose(rules, {name: many[row] for name, many in found.items()}, record, policy) for row in range(count)]
 
 
 def backtest(rules: Sequence[Rule], evidence: Mapping[str, Evidence], policy: Policy) -> list[Choice]:

@@ -64,7 +64,7 @@ def _gains(run: Any, library: Any, decisions: Any, how: AuditSettings) -> dict[s
     return {rule: np.array(values) for rule, values in gains.items()}
 
 
-def _measured(project: Path) -> Mapping[str, Any]:
+def _measured(project: Path, how: AuditSettings) -> Mapping[str, Any]:
     from flows.audit import audit_library
     from flows.auditing import policy_of, rules_of, transforms_of
     from flows.refresh import refresh_library
@@ -72,7 +72,6 @@ def _measured(project: Path) -> Mapping[str, Any]:
     from tasks.audit.deciding import decide
     from tasks.audit.store import read_results
 
-    how = AuditSettings()
     with open_run(project) as run:
         library = refresh_library(run)
         audited = audit_library(run, library, how)
@@ -99,20 +98,29 @@ def _measured(project: Path) -> Mapping[str, Any]:
     }
 
 
-def _one(project: Path) -> None:
+def _one(project: Path, how: AuditSettings) -> None:
     with prefect_server(load_project(project).workspace, scheduling=False):
         from prefect import flow
 
-        print(json.dumps(flow(name="benchmark audit")(_measured)(project)))
+        print(json.dumps(flow(name="benchmark audit")(_measured)(project, how)))
 
 
-def _digits(seed: int) -> None:
+def _digits(seed: int, features: list[str]) -> None:
     command = Path(sys.executable).with_name("tesserae")
     with tempfile.TemporaryDirectory() as folder:
         project = Path(folder) / "project"
         made = [str(command), "example", str(project), "--domain", "digits", "--seed", str(seed), "--json"]
         subprocess.run(made, check=True, capture_output=True)
-        again = [sys.executable, "-m", "tests.benchmarks.audit", "--json", "--project", str(project)]
+        again = [
+            sys.executable,
+            "-m",
+            "tests.benchmarks.audit",
+            "--json",
+            "--project",
+            str(project),
+            "--features",
+            *features,
+        ]
         done = subprocess.run(again, check=True, capture_output=True, text=True)
         found = json.loads(done.stdout.splitlines()[-1])
         print(json.dumps({"case": f"digits seed {seed}", **found}), flush=True)
@@ -128,7 +136,7 @@ def _domains(asked: argparse.Namespace) -> None:
     from tests.benchmarks.audit_summary import correlations, printed, rows_of, summary
 
     torch.set_num_threads(1)
-    how = AuditSettings(penalties=(0.03, 0.1, 0.3), preparations=("raw",))
+    how = AuditSettings(penalties=(0.03, 0.1, 0.3), preparations=("raw",), features=tuple(asked.features))
     fixed = policy_of(how)
     policies = {"default floor": (fixed, False), "relative floor": (replace(fixed, floor=0.02, tie=0.02), True)}
     for domain in asked.domain:
@@ -154,15 +162,17 @@ def main() -> None:
     parser.add_argument("--domains-cache", type=Path, help="audit real tasks, from what tests.benchmarks.domains left")
     parser.add_argument("--domain", nargs="+", default=["segmentation", "reports", "synthesis"])
     parser.add_argument("--without-siblings", action="store_true", help="no target has a sibling in its library")
+    usual = list(AuditSettings().features)
+    parser.add_argument("--features", nargs="+", default=usual, help="of the gain model; those of the settings")
     parser.add_argument("--cache", type=Path, default=Path("audit-cache"))
     asked = parser.parse_args()
     if asked.project:
-        _one(asked.project)
+        _one(asked.project, AuditSettings(features=tuple(asked.features)))
     elif asked.domains_cache:
         _domains(asked)
     else:
         for seed in asked.seeds:
-            _digits(seed)
+            _digits(seed, asked.features)
 
 
 if __name__ == "__main__":

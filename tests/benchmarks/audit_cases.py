@@ -58,18 +58,23 @@ class Case:
 def case_of(prototypes: Mapping[str, Prototype], target: str, hidden: set[str], how: AuditSettings) -> Case:
     """The case of a target whose library lacks it and everything in `hidden`."""
     library = {name: one for name, one in prototypes.items() if name != target and name not in hidden}
-    rules, stage = rules_of(how), stage_of(library)
-    transforms = transforms_of(library, how)
-    trials = trials_of(stage.names, halves=0, pools=0, seed=how.seed)
-    scenes = trial_scenes(stage, library, trials, neighbours=NEIGHBOURS)
+    rules, stage, scenes, look = weighed(library, how)
     there = target_scenes(stage, [prototypes[target]], neighbours=NEIGHBOURS)
-    # No record of earlier nights: the features that recall it are not in use by default.
-    look, seen = (
-        look_at(rules, stage, one, transforms, Record({}, {}), tolerance=TOLERANCE) for one in (scenes, there)
-    )
+    seen = look_at(rules, stage, there, transforms_of(library, how), Record({}, {}), tolerance=TOLERANCE)
     asked = {rule: _blends(stage, scenes, weights, stage.names) for rule, weights in look.weights.items()}
     wanted = {rule: _blends(stage, there, weights, (target,))[0] for rule, weights in seen.weights.items()}
+    trials = trials_of(stage.names, halves=0, pools=0, seed=how.seed)
     return Case(target, rules, trials, asked, wanted, look, seen)
+
+
+def weighed(library: Mapping[str, Prototype], how: AuditSettings) -> tuple[tuple[Rule, ...], Stage, Scenes, Look]:
+    """Every reference left out of its library, in order of name, by every rule."""
+    rules, stage = rules_of(how), stage_of(library)
+    trials = trials_of(stage.names, halves=0, pools=0, seed=how.seed)
+    scenes = trial_scenes(stage, library, trials, neighbours=NEIGHBOURS)
+    # No record of earlier nights: the features that recall it are not in use by default.
+    look = look_at(rules, stage, scenes, transforms_of(library, how), Record({}, {}), tolerance=TOLERANCE)
+    return rules, stage, scenes, look
 
 
 def _blends(stage: Stage, scenes: Scenes, weights: np.ndarray, on: tuple[str, ...]) -> tuple[Blended, ...]:
