@@ -22,11 +22,11 @@ class AuditSettings(Model):
     penalties: tuple[NonNegativeFloat, ...] = (0.01, 0.03, 0.1, 0.3)
     temperatures: tuple[PositiveFloat, ...] = (0.25,)
     preparations: tuple[str, ...] = ("raw", "standardised")
-    features: tuple[str, ...] = ("progress", "nearness")  # of the gain model; the others are stored beside it
+    features: tuple[str, ...] = ("progress",)  # of the gain model; the others are stored beside it
     shrinkage: PositiveFloat = 0.03
     folds: Annotated[int, Field(ge=2)] = 10
     confidence: Confidence = 0.9  # of each one-sided bound
-    margin: PositiveFloat = 1.5  # leverage, of the farthest trial's, up to which a target counts as seen
+    margin: PositiveFloat = 1.5  # times the farthest trial's leverage and squared distance: the edge of what was seen
     least: NonNegativeFloat = 3.0  # left-out references that must resemble a target to judge it without pools
     floor: float = 0.01  # gain that the lower bound must pass, in the metric's unit
     tie: NonNegativeFloat = 0.01  # lower bounds nearer than this are equal, and the safer rule wins

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tasks.audit.gains import Evidence, Expectation, GainModel, expect, folds_of, learn
+from tasks.audit.gains import Evidence, Expectation, GainModel, View, expect, folds_of, learn
 from tasks.audit.rules import BASE, Rule
 
 NOTHING = Expectation(0.0, 0.0, 0.0, 0.0, True, float("inf"))  # what the base gains over itself, for certain
@@ -21,7 +21,8 @@ class Policy:
     """How evidence becomes a choice.
 
     shrinkage: ridge penalty per trial; folds: groups of references that bounds are found on; confidence: of each
-    one-sided bound; margin: how far beyond the farthest trial a task still counts as seen, in its leverage;
+    one-sided bound; margin: up to how many times the farthest trial a task counts as seen, in leverage and in squared
+    distance to its nearest reference;
     least: references that were left out must resemble a task, in number, to judge it alone, without pools;
     floor: gain that the lower bound must pass, in the metric's unit; tie: mean gains nearer than this are equal, and
     so are bounds.
@@ -102,14 +103,12 @@ def _tiers(evidence: Mapping[str, Evidence], policy: Policy) -> tuple[Models, Mo
     return learn_all(real, policy), learn_all(evidence, policy)
 
 
-def _expected(
-    tiers: tuple[Models, Models], features: Mapping[str, np.ndarray], policy: Policy
-) -> dict[str, list[Expectation]]:
+def _expected(tiers: tuple[Models, Models], views: Mapping[str, View], policy: Policy) -> dict[str, list[Expectation]]:
     """Expectations (t) by rule: from the references left out where enough of them resemble the task, else from all."""
     real, everything = tiers
-    found = {name: expect(model, features[name], margin=policy.margin) for name, model in everything.items()}
+    found = {name: expect(model, views[name], margin=policy.margin) for name, model in everything.items()}
     for name, model in real.items():
-        alone = expect(model, features[name], margin=policy.margin)
+        alone = expect(model, views[name], margin=policy.margin)
         found[name] = [
             one if one.bounded and one.near >= policy.least else other
             for one, other in zip(alone, found[name], strict=True)
@@ -118,15 +117,15 @@ def _expected(
 
 
 def choose_rules(
-    rules: Sequence[Rule], evidence: Mapping[str, Evidence], features: Mapping[str, np.ndarray], policy: Policy
+    rules: Sequence[Rule], evidence: Mapping[str, Evidence], views: Mapping[str, View], policy: Policy
 ) -> list[Choice]:
-    """A choice for each of t tasks with features (t, f) by rule.
+    """A choice for each of t tasks, which every rule has a view of.
 
     References that were left out are real tasks, and judge every task that is like them; pools are made up (a blend
     may fail on two tasks at once and yet serve each), and are asked only where too few references are like the task.
     """
-    found = _expected(_tiers(evidence, policy), features, policy)
-    count = len(next(iter(features.values()), ()))
+    found = _expected(_tiers(evidence, policy), views, policy)
+    count = max((len(view.distances) for view in views.values()), default=0)
     record = {name: float(np.average(one.gains, weights=one.shares)) for name, one in evidence.items() if one.witnesses}
     return [choose(rules, {name: many[row] for name, many in found.items()}, record, policy) for row in range(count)]
 
@@ -144,6 +143,6 @@ def backtest(rules: Sequence[Rule], evidence: Mapping[str, Evidence], policy: Po
         outside = np.array([not members & names for members in first.members])
         asked = [row for row, one in enumerate(unseen) if one == names]
         rest = {rule: one.rows(outside) for rule, one in evidence.items()}
-        features = {rule: one.features[asked] for rule, one in evidence.items()}
-        choices |= dict(zip(asked, choose_rules(rules, rest, features, policy), strict=True))
+        views = {rule: one.view.rows(asked) for rule, one in evidence.items()}
+        choices |= dict(zip(asked, choose_rules(rules, rest, views, policy), strict=True))
     return [choices[row] for row in range(len(first.members))]

@@ -81,7 +81,7 @@ def decide(
     scenes = target_scenes(stage, targets, neighbours=neighbours)
     look = look_at(rules, stage, scenes, transforms, record_from(results), tolerance=tolerance)
     evidence = evidence_from(results, rules, used=used)
-    choices = choose_rules(rules, evidence, look.columns(used), policy)
+    choices = choose_rules(rules, evidence, look.views(used), policy)
     decisions = []
     for row, (target, choice) in enumerate(zip(targets, choices, strict=True)):
         shown = _nearest_name(choice)

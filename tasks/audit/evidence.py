@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from tasks.audit.features import FEATURES
+from tasks.audit.features import view_of
 from tasks.audit.gains import Evidence
 from tasks.audit.trials import Kind, Trial
 
@@ -28,14 +28,12 @@ def evidence_of(
     A trial that some rule could not solve or that was not evaluated is left out of every rule's evidence, so that all
     rules are compared on the same trials.
     """
-    positions = [FEATURES.index(name) for name in used]
-    columns = {rule: found[:, positions] for rule, found in features.items()}
+    views = {rule: view_of(found, used) for rule, found in features.items()}
     sound = np.ones(len(trials), dtype=bool)
-    for rule, found in columns.items():
-        sound &= np.isfinite(found).all(axis=1) & np.isfinite(gains[rule])
+    for rule, view in views.items():
+        sound &= np.isfinite(view.features).all(axis=1) & np.isfinite(view.distances) & np.isfinite(gains[rule])
     members = tuple(frozenset(trial.members) for trial in trials)
     real = np.array([trial.kind is Kind.LEFT_OUT for trial in trials])
     return {
-        rule: Evidence(found, gains[rule], members, shares_of(trials), real).rows(sound)
-        for rule, found in columns.items()
+        rule: Evidence(view, gains[rule], members, shares_of(trials), real).rows(sound) for rule, view in views.items()
     }

@@ -3,11 +3,12 @@
 Every feature is free of the prototypes' scale, so that audits of other libraries and other preparations compare.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from tasks.audit.gains import View
 from tasks.audit.rules import Rule, Weighing
 from tasks.audit.scenes import Scenes, Stage
 from tasks.audit.weighing import Prepared, residuals, weigh
@@ -29,6 +30,11 @@ MEANINGS = {
     "neighbour_gain": "what the rule gained on the neighbours when they were left out, weighted alike",
 }
 FEATURES = tuple(MEANINGS)
+
+
+def view_of(features: np.ndarray, used: Sequence[str]) -> View:
+    """What the gain model sees of features (t, len(FEATURES)): the columns in use, and the distances of its guard."""
+    return View(features[:, [FEATURES.index(name) for name in used]], features[:, FEATURES.index("nearness")])
 
 
 @dataclass(frozen=True, slots=True)

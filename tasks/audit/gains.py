@@ -21,10 +21,22 @@ LEAST = 4  # groups of references below which a jackknife says nothing
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
-    """Audited results of one rule: features (m, f), gains (m,), and the references each had a part in."""
+class View:
+    """How t tasks look to one rule: the gain model's features (t, f), and how far their nearest references are (t,)."""
 
     features: np.ndarray
+    distances: np.ndarray
+
+    def rows(self, rows: np.ndarray | Sequence[int]) -> "View":
+        """The tasks that a mask (t,) or a list of rows selects."""
+        return View(self.features[rows], self.distances[rows])
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Audited results of one rule: how its trials (m) look, gains (m,), and the references each had a part in."""
+
+    view: View
     gains: np.ndarray
     members: tuple[frozenset[str], ...]
     shares: np.ndarray  # (m,) weight of each trial in the fit: trials of one reference share its voice
@@ -33,7 +45,7 @@ class Evidence:
     def rows(self, mask: np.ndarray) -> "Evidence":
         """The trials that a mask (m,) selects."""
         members = tuple(one for one, kept in zip(self.members, mask, strict=True) if kept)
-        return Evidence(self.features[mask], self.gains[mask], members, self.shares[mask], self.real[mask])
+        return Evidence(self.view.rows(mask), self.gains[mask], members, self.shares[mask], self.real[mask])
 
     @property
     def witnesses(self) -> int:
@@ -58,8 +70,8 @@ class Expectation:
     """Expected gain of a rule on one task, its one-sided bounds, and the gain that this one task surpasses.
 
     `low` and `high` bound the expectation, `worst` the task's own gain, each with the audit's confidence. `seen` is
-    False where the task lies further out than any trial: its bounds are then infinite. `near` counts the trials that
-    resemble the task, each by how much.
+    False where the task lies further out than any trial, or further from all references: its bounds are then infinite.
+    `near` counts the trials that resemble the task, each by how much.
     """
 
     gain: float
@@ -80,6 +92,7 @@ class GainModel:
     """A fit on all references, fits that each leave a group of them out, and the error on references not seen."""
 
     fit: Fit
+    farthest: float  # the largest distance of a trial from its nearest reference
     without: tuple[Fit, ...]
     positions: np.ndarray  # (m, f) standardised features of the trials
     errors: np.ndarray  # (m,) predicted - true, by fits that had not seen the trial's references
@@ -90,10 +103,11 @@ class GainModel:
 
 def fit_gains(evidence: Evidence, *, shrinkage: float) -> Fit:
     """Ridge of the gains on standardised features; `shrinkage` is the penalty per unit of the trials' shares."""
-    means = np.average(evidence.features, axis=0, weights=evidence.shares)
-    spread = np.average(np.square(evidence.features - means), axis=0, weights=evidence.shares)
+    features = evidence.view.features
+    means = np.average(features, axis=0, weights=evidence.shares)
+    spread = np.average(np.square(features - means), axis=0, weights=evidence.shares)
     scales = np.sqrt(np.where(spread > 1e-18, spread, 1.0))
-    standard = (evidence.features - means) / scales
+    standard = (features - means) / scales
     penalty = shrinkage * float(evidence.shares.sum())
     weighted = standard.T * evidence.shares
     precision = np.linalg.inv(weighted @ standard + penalty * np.eye(standard.shape[1]))
@@ -134,7 +148,7 @@ def held_out(evidence: Evidence, *, shrinkage: float, folds: int) -> np.ndarray:
             continue
         fit = fit_gains(evidence.rows(outside), shrinkage=shrinkage)
         asked = np.array([one == names for one in unseen])
-        out[asked] = predicted(fit, evidence.features[asked])
+        out[asked] = predicted(fit, evidence.view.features[asked])
     return out
 
 
@@ -158,8 +172,9 @@ def learn(evidence: Evidence, *, shrinkage: float, folds: int, confidence: float
     kept = [np.array([not members & group for members in evidence.members]) for group in groups]
     without = tuple(fit_gains(evidence.rows(rows), shrinkage=shrinkage) for rows in kept if rows.any())
     fit = fit_gains(evidence, shrinkage=shrinkage)
-    positions = (evidence.features[known] - fit.means) / fit.scales
-    return GainModel(fit, without, positions, errors[known], evidence.shares[known], over, confidence)
+    positions = (evidence.view.features[known] - fit.means) / fit.scales
+    farthest = float(evidence.view.distances.max())
+    return GainModel(fit, farthest, without, positions, errors[known], evidence.shares[known], over, confidence)
 
 
 def _nearness(model: GainModel, features: np.ndarray) -> np.ndarray:
@@ -186,18 +201,28 @@ def _jackknife(model: GainModel, features: np.ndarray) -> np.ndarray:
     return (groups - 1) / groups * np.square(fits - fits.mean(axis=0)).sum(axis=0)
 
 
-def expect(model: GainModel, features: np.ndarray, *, margin: float) -> list[Expectation]:
-    """What to expect at features (t, f). A task is seen up to `margin` times the farthest trial's leverage."""
+def within(model: GainModel, view: View, *, margin: float) -> np.ndarray:
+    """Which of t tasks count as seen (t,): up to `margin` times the farthest trial, in leverage and squared distance.
+
+    The distance is no feature of the fit. A library whose references have siblings shows how gains go with the other
+    features, and that is no evidence for a target that has none; as a feature it costs the fit more than it tells.
+    """
+    near = np.square(view.distances) <= margin * model.farthest**2
+    return near & (leverages(model.fit, view.features) <= margin)
+
+
+def expect(model: GainModel, view: View, *, margin: float) -> list[Expectation]:
+    """What to expect of t tasks."""
+    features = view.features
     nearness = _nearness(model, features)
     off, variance = _local_errors(model, nearness)
     gains = predicted(model.fit, features) - off
     quantile = float(student.ppf(model.confidence, max(len(model.without) - 1, 1)))
     widths = quantile * np.sqrt(_jackknife(model, features) + variance)
     out = []
-    for gain, width, leverage, near in zip(
-        gains, widths, leverages(model.fit, features), nearness.sum(axis=1), strict=True
-    ):
-        seen = bool(np.isfinite(gain) and leverage <= margin)
+    inside = within(model, view, margin=margin)
+    for gain, width, known, near in zip(gains, widths, inside, nearness.sum(axis=1), strict=True):
+        seen = bool(np.isfinite(gain) and known)
         low, high, worst = (gain - width, gain + width, gain - model.over) if seen else (-np.inf, np.inf, -np.inf)
         out.append(Expectation(float(gain), float(low), float(high), float(worst), seen, float(near)))
     return out

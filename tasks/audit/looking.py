@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tasks.audit.features import FEATURES, Record, features_of, geometry_of
+from tasks.audit.features import Record, features_of, geometry_of, view_of
+from tasks.audit.gains import View
 from tasks.audit.rules import BASE, Rule, Weighing
 from tasks.audit.scenes import Scenes, Stage
 from tasks.audit.weighing import prepare, weigh
@@ -19,10 +20,9 @@ class Look:
     weights: Mapping[str, np.ndarray]
     features: Mapping[str, np.ndarray]
 
-    def columns(self, used: Sequence[str]) -> dict[str, np.ndarray]:
-        """The features of these names, (t, len(used)) by rule."""
-        positions = [FEATURES.index(name) for name in used]
-        return {rule: found[:, positions] for rule, found in self.features.items()}
+    def views(self, used: Sequence[str]) -> dict[str, View]:
+        """What a gain model on these features sees of the tasks, by rule."""
+        return {rule: view_of(found, used) for rule, found in self.features.items()}
 
 
 def look_at(

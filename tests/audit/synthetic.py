@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from flows.audit_settings import AuditSettings
+from flows.auditing import policy_of
 from tasks.audit.choice import Choice, Policy, choose_rules
 from tasks.audit.evidence import evidence_of
 from tasks.audit.features import Record
@@ -21,7 +23,7 @@ SPAN = 4  # of the latent that most references share
 SAMPLES = 200
 
 RULES = audited_rules(penalties=(0.03, 0.1), temperatures=(0.25,), preparations=(Preparation.RAW,))
-POLICY = Policy(shrinkage=0.03, folds=10, confidence=0.9, margin=1.5, least=3.0, floor=0.01, tie=0.01)
+POLICY = policy_of(AuditSettings())  # what is promised is what a user gets
 IDENTITY = {Preparation.RAW: Transform(np.zeros(DIMENSION), np.ones(DIMENSION), None, False)}
 
 
@@ -147,7 +149,7 @@ def audited(w: World, *, halves: int, pools: int, policy: Policy, used: tuple[st
     names = list(w.targets)
     asked = target_scenes(stage, [w.targets[name] for name in names], neighbours=32)
     seen = look_at(RULES, stage, asked, IDENTITY, record, tolerance=1e-6)
-    choices = choose_rules(RULES, evidence, seen.columns(used), policy)
+    choices = choose_rules(RULES, evidence, seen.views(used), policy)
     true = gains_of(w, stage, asked, [(name,) for name in names], seen)
     by_target = {name: {rule: float(values[i]) for rule, values in true.items()} for i, name in enumerate(names)}
     return Audited(dict(zip(names, choices, strict=True)), by_target, trials, gains, evidence, RULES)

@@ -9,7 +9,18 @@ from hypothesis import strategies as st
 from sklearn.linear_model import Ridge
 
 from tasks.audit.choice import Policy, choose, choose_rules
-from tasks.audit.gains import Evidence, Expectation, bound, expect, fit_gains, held_out, learn, leverages, predicted
+from tasks.audit.gains import (
+    Evidence,
+    Expectation,
+    View,
+    bound,
+    expect,
+    fit_gains,
+    held_out,
+    learn,
+    leverages,
+    predicted,
+)
 from tasks.audit.rules import BASE, Weighing, audited_rules
 from tasks.projection.preparation import Preparation
 
@@ -21,9 +32,13 @@ def evidence(seed: int, count: int, *, noise: float) -> Evidence:
     generator = np.random.default_rng(seed)
     features = generator.uniform(size=(count, 2))
     gains = features @ [0.5, -0.2] + noise * generator.standard_normal(count)
-    return Evidence(
-        features, gains, tuple(frozenset({f"r{i}"}) for i in range(count)), np.ones(count), np.ones(count, dtype=bool)
-    )
+    members = tuple(frozenset({f"r{i}"}) for i in range(count))
+    return Evidence(near(features), gains, members, np.ones(count), np.ones(count, dtype=bool))
+
+
+def near(features: np.ndarray) -> View:
+    """Tasks (t, f) whose nearest references are all at distance 1."""
+    return View(features, np.ones(len(features)))
 
 
 @given(seed=st.integers(0, 1000))
@@ -31,7 +46,7 @@ def evidence(seed: int, count: int, *, noise: float) -> Evidence:
 def test_without_noise_and_shrinkage_the_fit_is_the_truth(seed: int):
     known = evidence(seed, 12, noise=0.0)
     fit = fit_gains(known, shrinkage=1e-9)
-    assert predicted(fit, known.features) == pytest.approx(known.gains, abs=1e-6)
+    assert predicted(fit, known.view.features) == pytest.approx(known.gains, abs=1e-6)
 
 
 @given(seed=st.integers(0, 1000))
@@ -40,7 +55,7 @@ def test_the_fit_is_scikit_learn_s_ridge_on_standardised_features(seed: int):
     known = replace(evidence(seed, 12, noise=0.1), shares=np.random.default_rng(seed).uniform(0.1, 1.0, 12))
     fit = fit_gains(known, shrinkage=0.1)
     ridge = Ridge(alpha=0.1 * known.shares.sum())
-    ridge.fit((known.features - fit.means) / fit.scales, known.gains, sample_weight=known.shares)
+    ridge.fit((known.view.features - fit.means) / fit.scales, known.gains, sample_weight=known.shares)
     assert fit.coefficients == pytest.approx(ridge.coef_)
     assert fit.intercept == pytest.approx(ridge.intercept_)
 
@@ -49,10 +64,10 @@ def test_the_fit_is_scikit_learn_s_ridge_on_standardised_features(seed: int):
 @settings(max_examples=10, deadline=None)
 def test_the_unit_of_a_feature_changes_nothing(seed: int, factor: float):
     known = evidence(seed, 12, noise=0.1)
-    scaled = replace(known, features=known.features * factor)
+    scaled = replace(known, view=near(known.view.features * factor))
     first, second = fit_gains(known, shrinkage=0.1), fit_gains(scaled, shrinkage=0.1)
-    assert predicted(first, known.features) == pytest.approx(predicted(second, scaled.features))
-    assert leverages(first, known.features) == pytest.approx(leverages(second, scaled.features))
+    assert predicted(first, known.view.features) == pytest.approx(predicted(second, scaled.view.features))
+    assert leverages(first, known.view.features) == pytest.approx(leverages(second, scaled.view.features))
 
 
 def test_no_reference_helps_to_judge_itself():
@@ -86,7 +101,7 @@ def test_the_worst_gain_is_surpassed_on_new_tasks_as_often_as_promised():
     for seed in range(40):
         model = learn(evidence(seed, 40, noise=0.2), shrinkage=0.01, folds=10, confidence=0.8)
         new = evidence(1000 + seed, 20, noise=0.2)
-        kept += [g >= e.worst for g, e in zip(new.gains, expect(model, new.features, margin=9.0), strict=True)]
+        kept += [g >= e.worst for g, e in zip(new.gains, expect(model, new.view, margin=9.0), strict=True)]
     assert np.mean(kept) >= 0.78
 
 
@@ -94,16 +109,28 @@ def test_the_true_expectation_lies_above_its_bound_as_often_as_promised():
     kept = []
     for seed in range(100):
         model = learn(evidence(seed, 12, noise=0.2), shrinkage=1e-6, folds=10, confidence=0.8)
-        kept.append(expect(model, np.array([[0.6, 0.4]]), margin=9.0)[0].low <= 0.6 * 0.5 - 0.4 * 0.2)
+        kept.append(expect(model, near(np.array([[0.6, 0.4]])), margin=9.0)[0].low <= 0.6 * 0.5 - 0.4 * 0.2)
     assert np.mean(kept) >= 0.8 - 2 * np.sqrt(0.8 * 0.2 / 100)
 
 
 def test_a_task_far_from_every_trial_is_unseen_and_has_no_bound():
     model = learn(evidence(0, 20, noise=0.1), shrinkage=0.01, folds=10, confidence=0.8)
-    near, far = expect(model, np.array([[0.5, 0.5], [9.0, -9.0]]), margin=1.5)
-    assert near.seen
+    close, far = expect(model, near(np.array([[0.5, 0.5], [9.0, -9.0]])), margin=1.5)
+    assert close.seen
     assert not far.seen
     assert far.low == -np.inf
+
+
+def test_a_task_that_looks_familiar_but_lies_far_from_every_reference_is_unseen():
+    known = evidence(0, 20, noise=0.1)
+    known = replace(known, view=replace(known.view, distances=np.linspace(0.1, 2.0, 20)))
+    model = learn(known, shrinkage=0.01, folds=10, confidence=0.8)
+    familiar = np.array([[0.5, 0.5]])
+    # The farthest trial lies at 2: its square is 4, and 1.5 times that is 6.
+    inside, edge = (expect(model, View(familiar, np.array([d])), margin=1.5)[0] for d in (6**0.5 - 1e-9, 6**0.5 + 1e-9))
+    assert inside.seen
+    assert not edge.seen
+    assert edge.low == -np.inf
 
 
 def certain(low: float) -> Expectation:
@@ -129,9 +156,9 @@ def test_a_rule_that_does_better_on_every_task_is_not_lost_to_one_with_a_narrowe
     generator = np.random.default_rng(0)
     known = evidence(0, 30, noise=0.0)
     # Ever-better, by a fifth, but its feature tells nothing there: as the uniform rule's, it is the same everywhere.
-    blind = replace(known, features=np.zeros_like(known.features), gains=known.gains + 1.0)
+    blind = replace(known, view=near(np.zeros_like(known.view.features)), gains=known.gains + 1.0)
     better = replace(known, gains=known.gains + 1.2 + 0.05 * generator.standard_normal(30))
-    asked = {"uniform": np.zeros((1, 2)), "simplex": np.array([[0.05, 0.95]])}
+    asked = {"uniform": near(np.zeros((1, 2))), "simplex": near(np.array([[0.05, 0.95]]))}
     found = choose_rules(RULES, {"uniform": blind, "simplex": better}, asked, POLICY)[0]
     assert found.expectations["uniform"].low > found.expectations["simplex"].low
     assert found.rule.weighing is Weighing.SIMPLEX
@@ -150,13 +177,13 @@ def test_without_an_audit_the_base_model_is_left_alone():
 def test_pools_are_asked_only_where_too_few_left_out_references_are_like_the_task():
     real, pools = evidence(0, 60, noise=0.01), evidence(1, 20, noise=0.01)
     wide = Evidence(
-        np.concatenate([real.features, pools.features * 10]),
+        near(np.concatenate([real.view.features, pools.view.features * 10])),
         np.concatenate([real.gains, np.full(20, -1.0)]),
         (*real.members, *(frozenset({f"p{i}"}) for i in range(20))),
         np.ones(80),
         np.arange(80) < 60,
     )
-    inside, beyond = np.array([[0.7, 0.4]]), np.array([[8.0, 2.0]])
+    inside, beyond = near(np.array([[0.7, 0.4]])), near(np.array([[8.0, 2.0]]))
     with_pools = {"l1 0.03": wide}
     assert choose_rules(RULES, with_pools, {"l1 0.03": inside}, POLICY)[0].rule.name == "l1 0.03"
     choice = choose_rules(RULES, with_pools, {"l1 0.03": beyond}, POLICY)[0]

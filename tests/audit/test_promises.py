@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 
+from flows.audit_settings import AuditSettings
 from tasks.audit.choice import Policy, backtest
 from tasks.audit.findings import Verdict, verdict
 from tasks.audit.rules import BASE
 from tests.audit.synthetic import POLICY, Audited, World, audited, world
 
 SEEDS = range(3)
-USED = ("progress",)
+USED = AuditSettings().features  # what is promised is what a user gets
 
 
 def _audited(w: World, policy: Policy = POLICY) -> Audited:

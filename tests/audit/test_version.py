@@ -32,7 +32,7 @@ def test_weights_and_features_belong_to_the_version():
     look = look_at(RULES, stage, scenes, IDENTITY, Record({}, {}), tolerance=1e-6)
     d = dict(zip(scenes.indices[3].tolist(), look.weights["l1 0.1"][3], strict=True))
     np.testing.assert_allclose([d[0], d[1], d[2]], [0.5, 0.25, 0.25], atol=1e-5)
-    np.testing.assert_allclose(look.columns(["progress"])["l1 0.1"][3], 5**0.5 / 8, atol=1e-5)
+    np.testing.assert_allclose(look.views(["progress"])["l1 0.1"].features[3], 5**0.5 / 8, atol=1e-5)
     outputs = {
         "weights": {rule: [_rounded(row) for row in found] for rule, found in look.weights.items()},
         "features": {rule: [_rounded(row) for row in found] for rule, found in look.features.items()},

@@ -40,7 +40,7 @@ def rows_of(unit: Unit, policy: Policy, *, used: tuple[str, ...], relative: bool
         headroom = unit.headroom([trial.name for trial in case.trials])
         scale = headroom if relative and headroom > 0 else 1.0
         evidence = case.evidence(unit.scores, used=used, unit=scale)
-        choice = choose_rules(case.rules, evidence, case.seen.columns(used), policy)[0]
+        choice = choose_rules(case.rules, evidence, case.seen.views(used), policy)[0]
         gains = case.gains(unit.scores)
         rows.append(Row(case.target, choice.rule.name, {**gains, AUDITED: gains[choice.rule.name]}, headroom))
     return rows
