@@ -7,11 +7,13 @@ import torch
 from tasks.blending.adapter import Adapter
 from tasks.blending.blend import Blend, assembled, with_whole_parameters
 from tasks.blending.compatibility import check_blendable, layouts, union
+from tasks.blending.factors import Factors
 from tasks.blending.library_module import read_library_module
 from tasks.blending.module_blend import Blended, blend_module
 from tasks.blending.profiles import Profile, arrange
-from tasks.blending.recompression import Recompression
+from tasks.blending.recompression import Exact, Recompression, ToEnergy, ToRank
 from tasks.blending.report import summed
+from tasks.blending.stacking import stack_module
 from tasks.blending.whole_parameters import blended_parameters
 
 
@@ -33,11 +35,16 @@ def blend_adapters(
     terms = check_blendable(adapters, weights)
     members = union(adapters, terms)
     shapes = layouts(members)
-    given = {adapter.name: weight for weight, adapter in terms}
     blended: dict[str, Blended] = {}
     for module, layout in shapes.items():
-        library = read_library_module(members, module, layout, device=device)
-        if (found := blend_module(library, [given], recompression)[0]) is not None:
+        match recompression:
+            case Exact():
+                found = _stacked(terms, module)
+            case ToRank() | ToEnergy():
+                library = read_library_module(members, module, layout, device=device)
+                given = {adapter.name: weight for weight, adapter in terms}
+                found = blend_module(library, [given], recompression)[0]
+        if found is not None:
             blended[module] = found
     factors = {module: found[0] for module, found in blended.items()}
     ranks = {module: factors[module].rank if module in factors else 1 for module in shapes}
@@ -53,3 +60,12 @@ def blend_adapters(
     )
     report = summed(arrangement.rank, {module: found[1] for module, found in blended.items()})
     return with_whole_parameters(assembled(arrangement, factors, report), parameters)
+
+
+def _stacked(terms: Sequence[tuple[float, Adapter]], module: str) -> Blended | None:
+    """The module of every adapter that has it, side by side; None if none has."""
+    own = [(one.name, weight, one.modules[module]) for weight, one in terms if module in one.modules]
+    if not own:
+        return None
+    a, b, report = stack_module(module, own, torch.float32)
+    return Factors(a=a.reshape(len(a), -1), b=b.reshape(len(b), len(a)), scale=1.0), report

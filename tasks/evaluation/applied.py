@@ -1,4 +1,4 @@
-"""An adapter set in place on the resident base model, through PEFT, for as long as a block lasts."""
+"""A blend set in place on the resident base model for as long as a block lasts."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,17 +8,22 @@ import torch
 from peft import PeftConfig, PeftModel, get_peft_model, set_peft_model_state_dict
 
 from tasks.blending.blend import Blend, module_factors
+from tasks.evaluation.folded import foldable, folded
 
 
 @contextmanager
-def applied(base: torch.nn.Module, blend: Blend) -> Iterator[PeftModel]:
-    """Yield the base model with the blend on it; afterwards the base has its own modules again, bit for bit.
+def applied(base: torch.nn.Module, blend: Blend) -> Iterator[torch.nn.Module]:
+    """Yield the base model with the blend on it; afterwards the base has its own parameters again, bit for bit.
 
-    Nothing is written to disk and the base is never copied or merged. Raises ValueError when PEFT does not take every
-    tensor of the blend.
+    Nothing is written to disk. PEFT carries the factors, but for heavy ones, which are folded into the weights.
+    Raises ValueError when PEFT does not take every tensor of the blend.
     """
     with kept(base):
-        yield _wrapped(base, blend)
+        if foldable(base, blend):
+            with folded(base, module_factors(blend)):
+                yield base.eval()
+        else:
+            yield _wrapped(base, blend)
 
 
 @contextmanager

@@ -89,11 +89,11 @@ def test_a_blend_for_another_model_is_refused_and_leaves_no_trace(world):
 
 
 def test_modules_of_the_same_short_name_elsewhere_are_left_alone(world, tmp_path: Path):
-    class Two(torch.nn.Module):
+    class Two(torch.nn.Module):  # wide enough for PEFT to keep the factors
         def __init__(self) -> None:
             super().__init__()
-            self.encoder = torch.nn.ModuleDict({"lin": torch.nn.Linear(4, 4)})
-            self.decoder = torch.nn.ModuleDict({"lin": torch.nn.Linear(4, 4)})
+            self.encoder = torch.nn.ModuleDict({"lin": torch.nn.Linear(64, 64)})
+            self.decoder = torch.nn.ModuleDict({"lin": torch.nn.Linear(64, 64)})
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return self.decoder["lin"](self.encoder["lin"](x))
@@ -104,8 +104,8 @@ def test_modules_of_the_same_short_name_elsewhere_are_left_alone(world, tmp_path
     with torch.no_grad():
         expected_model = get_peft_model(base, config)
         expected_model.save_pretrained(tmp_path / "adapter", save_embedding_layers=False)
-        expected = expected_model.eval()(torch.ones(1, 4))
+        expected = expected_model.eval()(torch.ones(1, 64))
         fresh_base = expected_model.unload()
         with applied(fresh_base, blend_of([tmp_path / "adapter"], [1.0])) as model:
-            torch.testing.assert_close(model(torch.ones(1, 4)), expected)
+            torch.testing.assert_close(model(torch.ones(1, 64)), expected)
             assert not hasattr(model.base_model.model.decoder["lin"], "lora_A")
