@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tasks.audit.gains import Evidence, Expectation, GainModel, View, expect, folds_of, learn
+from tasks.audit.gains import Evidence, Expectation, GainModel, View, expect, folds_of, headroom, learn
 from tasks.audit.rules import BASE, Rule
 
 NOTHING = Expectation(0.0, 0.0, 0.0, 0.0, True, float("inf"))  # what the base gains over itself, for certain
@@ -24,8 +24,8 @@ class Policy:
     one-sided bound; margin: up to how many times the farthest trial a task counts as seen, in leverage and in squared
     distance to its nearest reference;
     least: references that were left out must resemble a task, in number, to judge it alone, without pools;
-    floor: gain that the lower bound must pass, in the metric's unit; tie: mean gains nearer than this are equal, and
-    so are bounds.
+    floor: gain that the lower bound must pass; tie: mean gains nearer than this are equal, and so are bounds. Both are
+    shares of what the library's own adapters gain at home, since metrics differ in their units.
     """
 
     shrinkage: float
@@ -49,40 +49,49 @@ class Choice:
 
 
 def choose(
-    rules: Sequence[Rule], expectations: Mapping[str, Expectation], record: Mapping[str, float], policy: Policy
+    rules: Sequence[Rule],
+    expectations: Mapping[str, Expectation],
+    record: Mapping[str, float],
+    policy: Policy,
+    *,
+    unit: float,
 ) -> Choice:
     """The surest of the rules whose lower bound passes the floor and that none of them beats by `record`; else base.
 
-    `record` holds each rule's mean gain on the audited tasks. Of bounds that are equal the safest rule's is taken.
+    `record` holds each rule's mean gain on the audited tasks, `unit` what the library's own adapters gain at home:
+    where that is nothing, nothing is chosen. Of bounds that are equal the safest rule's is taken.
     """
+    floor, tie = policy.floor * unit, policy.tie * unit
     known = {rule.name: expectations[rule.name] for rule in rules if rule.name in expectations and rule != BASE}
     seen = any(one.seen for one in known.values())
     full = {BASE.name: NOTHING, **known}
-    promising = [rule for rule in rules if rule.name in known and known[rule.name].low > policy.floor]
+    promising = [rule for rule in rules if rule.name in known and unit > 0 and known[rule.name].low > floor]
     if not promising:
-        return Choice(BASE, NOTHING, full, seen, _reason_for_base(known, seen=seen, policy=policy))
+        return Choice(BASE, NOTHING, full, seen, _reason_for_base(known, seen=seen, policy=policy, unit=unit))
     best = max(record[rule.name] for rule in promising)
-    unbeaten = [rule for rule in promising if record[rule.name] >= best - policy.tie]
+    unbeaten = [rule for rule in promising if record[rule.name] >= best - tie]
     surest = max(known[rule.name].low for rule in unbeaten)
-    rule = min((one for one in unbeaten if known[one.name].low >= surest - policy.tie), key=lambda one: one.caution)
+    rule = min((one for one in unbeaten if known[one.name].low >= surest - tie), key=lambda one: one.caution)
     own = known[rule.name]
     reason = (
         f"{rule.name} is expected to gain {own.gain:+.4f}, on average over tasks like this one more than "
         f"{own.low:+.4f} (confidence {policy.confidence:.0%}); {len(promising)} of {len(known)} rules pass the floor "
-        f"{policy.floor:g}, and it gained {record[rule.name]:+.4f} over all audited tasks, the best of them {best:+.4f}"
+        f"{floor:.4g}, and it gained {record[rule.name]:+.4f} over all audited tasks, the best of them {best:+.4f}"
     )
     return Choice(rule, own, full, seen, reason)
 
 
-def _reason_for_base(known: Mapping[str, Expectation], *, seen: bool, policy: Policy) -> str:
+def _reason_for_base(known: Mapping[str, Expectation], *, seen: bool, policy: Policy, unit: float) -> str:
     if not known:
         return "the audit holds no result yet, so the base model is left alone"
+    if unit <= 0:
+        return "the library's own adapters are not sure to gain anything at home, so the base model is left alone"
     if not seen:
         return "the target lies outside of what the audit has seen, so the base model is left alone"
     name, best = max(known.items(), key=lambda item: (item[1].low, item[1].gain))
     return (
-        f"no rule is sure to gain more than {policy.floor:g}: the surest, {name}, is expected to gain {best.gain:+.4f} "
-        f"but tasks like this one may gain only {best.low:+.4f} (confidence {policy.confidence:.0%})"
+        f"no rule is sure to gain more than {policy.floor * unit:.4g}: the surest, {name}, is expected to gain "
+        f"{best.gain:+.4f} but tasks like this one may gain only {best.low:+.4f} (confidence {policy.confidence:.0%})"
     )
 
 
@@ -127,7 +136,9 @@ def choose_rules(
     found = _expected(_tiers(evidence, policy), views, policy)
     count = max((len(view.distances) for view in views.values()), default=0)
     record = {name: float(np.average(one.gains, weights=one.shares)) for name, one in evidence.items() if one.witnesses}
-    return [choose(rules, {name: many[row] for name, many in found.items()}, record, policy) for row in range(count)]
+    unit = max((headroom(one, confidence=policy.confidence) for one in evidence.values()), default=0.0)
+    expected = [{name: many[row] for name, many in found.items()} for row in range(count)]
+    return [choose(rules, one, record, policy, unit=unit) for one in expected]
 
 
 def backtest(rules: Sequence[Rule], evidence: Mapping[str, Evidence], policy: Policy) -> list[Choice]:

@@ -52,7 +52,8 @@ def evidence_from(results: Sequence[Result], rules: Sequence[Rule], *, used: Seq
         return {}
     features = {name: np.array([by_trial[trial][name].features for trial in trials]) for name in names}
     gains = {name: np.array([by_trial[trial][name].gain for trial in trials]) for name in names}
-    return evidence_of(trials, features, gains, used=used)
+    ceilings = np.array([next(iter(by_trial[trial].values())).ceiling for trial in trials])
+    return evidence_of(trials, features, gains, ceilings, used=used)
 
 
 def record_from(results: Sequence[Result]) -> Record:

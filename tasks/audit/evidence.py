@@ -20,20 +20,22 @@ def evidence_of(
     trials: Sequence[Trial],
     features: Mapping[str, np.ndarray],
     gains: Mapping[str, np.ndarray],
+    ceilings: np.ndarray,
     *,
     used: Sequence[str],
 ) -> dict[str, Evidence]:
-    """Evidence by rule from features (m, len(FEATURES)) and gains (m,).
+    """Evidence by rule from features (m, len(FEATURES)) and gains (m,), and what the members' own adapters gain (m,).
 
     A trial that some rule could not solve or that was not evaluated is left out of every rule's evidence, so that all
     rules are compared on the same trials.
     """
     views = {rule: view_of(found, used) for rule, found in features.items()}
-    sound = np.ones(len(trials), dtype=bool)
+    sound = np.isfinite(ceilings)
     for rule, view in views.items():
         sound &= np.isfinite(view.features).all(axis=1) & np.isfinite(view.distances) & np.isfinite(gains[rule])
     members = tuple(frozenset(trial.members) for trial in trials)
     real = np.array([trial.kind is Kind.LEFT_OUT for trial in trials])
     return {
-        rule: Evidence(view, gains[rule], members, shares_of(trials), real).rows(sound) for rule, view in views.items()
+        rule: Evidence(view, gains[rule], members, ceilings, shares_of(trials), real).rows(sound)
+        for rule, view in views.items()
     }

@@ -39,18 +39,34 @@ class Evidence:
     view: View
     gains: np.ndarray
     members: tuple[frozenset[str], ...]
+    ceilings: np.ndarray  # (m,) what the members' own adapters gain there
     shares: np.ndarray  # (m,) weight of each trial in the fit: trials of one reference share its voice
     real: np.ndarray  # (m,) bool: a reference left out, not a pool
 
     def rows(self, mask: np.ndarray) -> "Evidence":
         """The trials that a mask (m,) selects."""
         members = tuple(one for one, kept in zip(self.members, mask, strict=True) if kept)
-        return Evidence(self.view.rows(mask), self.gains[mask], members, self.shares[mask], self.real[mask])
+        return Evidence(
+            self.view.rows(mask), self.gains[mask], members, self.ceilings[mask], self.shares[mask], self.real[mask]
+        )
 
     @property
     def witnesses(self) -> int:
         """Number of references that had a part."""
         return len(frozenset().union(*self.members)) if self.members else 0
+
+
+def headroom(evidence: Evidence, *, confidence: float) -> float:
+    """What the left-out references' own adapters gain on average; 0 where that is not sure to be above nothing.
+
+    Sure is Student's one-sided bound of the mean. Gains are small or large against this: metrics differ in their units.
+    """
+    own = evidence.ceilings[evidence.real]
+    if len(own) < 2:
+        return 0.0
+    error = float(own.std(ddof=1)) / np.sqrt(len(own))
+    mean = float(own.mean())
+    return mean if mean - float(student.ppf(confidence, len(own) - 1)) * error > 0 else 0.0
 
 
 @dataclass(frozen=True, slots=True)

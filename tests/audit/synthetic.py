@@ -126,6 +126,17 @@ def gains_of(
     return out
 
 
+def ceilings_of(w: World, trials: tuple[Trial, ...]) -> np.ndarray:
+    """What the members' own adapters gain over the base (t,), as an evaluation would measure it."""
+    generator, names = np.random.default_rng(2), sorted(w.references)
+    own = dict(zip(names, np.eye(len(names)), strict=True))
+    alone = {
+        name: measured(w, (name,), own[name], generator) - measured(w, (name,), 0.0 * own[name], generator)
+        for name in names
+    }
+    return np.array([np.mean([alone[name] for name in trial.members]) for trial in trials])
+
+
 @dataclass(frozen=True)
 class Audited:
     """What an audit of a world chose for its targets, and what each choice gains in truth."""
@@ -145,7 +156,7 @@ def audited(w: World, *, halves: int, pools: int, policy: Policy, used: tuple[st
     record = Record({}, {})
     look = look_at(RULES, stage, scenes, IDENTITY, record, tolerance=1e-6)
     gains = gains_of(w, stage, scenes, [trial.members for trial in trials], look)
-    evidence = evidence_of(trials, look.features, gains, used=used)
+    evidence = evidence_of(trials, look.features, gains, ceilings_of(w, trials), used=used)
     names = list(w.targets)
     asked = target_scenes(stage, [w.targets[name] for name in names], neighbours=32)
     seen = look_at(RULES, stage, asked, IDENTITY, record, tolerance=1e-6)

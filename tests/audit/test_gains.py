@@ -33,7 +33,7 @@ def evidence(seed: int, count: int, *, noise: float) -> Evidence:
     features = generator.uniform(size=(count, 2))
     gains = features @ [0.5, -0.2] + noise * generator.standard_normal(count)
     members = tuple(frozenset({f"r{i}"}) for i in range(count))
-    return Evidence(near(features), gains, members, np.ones(count), np.ones(count, dtype=bool))
+    return Evidence(near(features), gains, members, np.ones(count), np.ones(count), np.ones(count, dtype=bool))
 
 
 def near(features: np.ndarray) -> View:
@@ -140,16 +140,18 @@ def certain(low: float) -> Expectation:
 def test_among_equals_the_safer_rule_is_chosen():
     found = {rule.name: certain(0.2) for rule in RULES if rule != BASE}
     record = dict.fromkeys(found, 0.3)
-    assert choose(RULES, found, record, POLICY).rule.weighing is Weighing.SIMPLEX
-    assert choose(RULES, found, {**record, "l1 0.03": 0.32}, POLICY).rule.name == "l1 0.03"
-    assert choose(RULES, found, {**record, "l1 0.03": 0.305}, POLICY).rule.weighing is Weighing.SIMPLEX
-    assert choose(RULES, {**found, "l1 0.03": certain(0.22)}, record, POLICY).rule.name == "l1 0.03"
-    assert choose(RULES, {**found, "l1 0.03": certain(0.205)}, record, POLICY).rule.weighing is Weighing.SIMPLEX
+    assert choose(RULES, found, record, POLICY, unit=1.0).rule.weighing is Weighing.SIMPLEX
+    assert choose(RULES, found, {**record, "l1 0.03": 0.32}, POLICY, unit=1.0).rule.name == "l1 0.03"
+    assert choose(RULES, found, {**record, "l1 0.03": 0.305}, POLICY, unit=1.0).rule.weighing is Weighing.SIMPLEX
+    assert choose(RULES, {**found, "l1 0.03": certain(0.22)}, record, POLICY, unit=1.0).rule.name == "l1 0.03"
+    assert (
+        choose(RULES, {**found, "l1 0.03": certain(0.205)}, record, POLICY, unit=1.0).rule.weighing is Weighing.SIMPLEX
+    )
 
 
 def test_the_best_rule_on_the_audited_tasks_is_not_chosen_where_it_is_not_sure_to_gain():
     found = {"simplex": certain(0.2), "l1 0.03": certain(-0.1)}
-    assert choose(RULES, found, {"simplex": 0.1, "l1 0.03": 0.9}, POLICY).rule.weighing is Weighing.SIMPLEX
+    assert choose(RULES, found, {"simplex": 0.1, "l1 0.03": 0.9}, POLICY, unit=1.0).rule.weighing is Weighing.SIMPLEX
 
 
 def test_a_rule_that_does_better_on_every_task_is_not_lost_to_one_with_a_narrower_bound():
@@ -165,13 +167,13 @@ def test_a_rule_that_does_better_on_every_task_is_not_lost_to_one_with_a_narrowe
 
 
 def test_nothing_sure_to_gain_means_the_base_model_and_says_so():
-    choice = choose(RULES, {"l1 0.03": certain(-0.01)}, {"l1 0.03": 0.5}, POLICY)
+    choice = choose(RULES, {"l1 0.03": certain(-0.01)}, {"l1 0.03": 0.5}, POLICY, unit=1.0)
     assert choice.rule == BASE
     assert "l1 0.03" in choice.reason
 
 
 def test_without_an_audit_the_base_model_is_left_alone():
-    assert choose(RULES, {}, {}, POLICY).rule == BASE
+    assert choose(RULES, {}, {}, POLICY, unit=1.0).rule == BASE
 
 
 def test_pools_are_asked_only_where_too_few_left_out_references_are_like_the_task():
@@ -180,6 +182,7 @@ def test_pools_are_asked_only_where_too_few_left_out_references_are_like_the_tas
         near(np.concatenate([real.view.features, pools.view.features * 10])),
         np.concatenate([real.gains, np.full(20, -1.0)]),
         (*real.members, *(frozenset({f"p{i}"}) for i in range(20))),
+        np.ones(80),
         np.ones(80),
         np.arange(80) < 60,
     )

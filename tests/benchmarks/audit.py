@@ -127,8 +127,6 @@ def _digits(seed: int, features: list[str]) -> None:
 
 
 def _domains(asked: argparse.Namespace) -> None:
-    from dataclasses import replace
-
     import torch
 
     from flows.auditing import policy_of
@@ -137,21 +135,16 @@ def _domains(asked: argparse.Namespace) -> None:
 
     torch.set_num_threads(1)
     how = AuditSettings(penalties=(0.03, 0.1, 0.3), preparations=("raw",), features=tuple(asked.features))
-    fixed = policy_of(how)
-    policies = {"default floor": (fixed, False), "relative floor": (replace(fixed, floor=0.02, tie=0.02), True)}
     for domain in asked.domain:
-        seeds: dict[str, list[Any]] = {name: [] for name in policies}
+        seeds = []
         for seed in asked.seeds:
             place = place_of(asked.domains_cache, domain, seed)
             unit = unit_of(place, asked.cache, how, without_siblings=asked.without_siblings)
-            for name, (policy, relative) in policies.items():
-                rows = rows_of(unit, policy, used=how.features, relative=relative)
-                seeds[name].append(rows)
-                printed(summary(f"{domain} seed {seed}, {name}", [rows]))
+            seeds.append(rows_of(unit, policy_of(how), used=how.features))
+            printed(summary(f"{domain} seed {seed}", seeds[-1:]))
             if not asked.without_siblings:
                 printed({"case": f"{domain} seed {seed}, 1-to-1", **correlations(unit)})
-        for name, found in seeds.items():
-            printed(summary(f"{domain}, {name}", found))
+        printed(summary(domain, seeds))
 
 
 def main() -> None:

@@ -39,12 +39,13 @@ class Case:
         """All that has to be scored."""
         return [one for rule in self.rules for one in (*self.asked[rule.name], self.wanted[rule.name])]
 
-    def evidence(self, scores: Scores, *, used: tuple[str, ...], unit: float = 1.0) -> dict[str, Evidence]:
-        """What the audit of the library knows; gains are divided by `unit`."""
+    def evidence(self, scores: Scores, *, used: tuple[str, ...]) -> dict[str, Evidence]:
+        """What the audit of the library knows."""
         base = self._means(BASE.name, scores)
-        gains = {r.name: (self._means(r.name, scores) - base) / unit for r in self.rules if r != BASE}
+        gains = {r.name: self._means(r.name, scores) - base for r in self.rules if r != BASE}
+        own = np.array([scores[blended(trial.name, {trial.name: 1.0}).key].mean() for trial in self.trials])
         features = {name: found for name, found in self.look.features.items() if name != BASE.name}
-        return evidence_of(self.trials, features, gains, used=used)
+        return evidence_of(self.trials, features, gains, own - base, used=used)
 
     def _means(self, rule: str, scores: Scores) -> np.ndarray:
         return np.array([scores[one.key].mean() for one in self.asked[rule]])

@@ -39,10 +39,14 @@ def place_of(domains: Path, domain: str, seed: int) -> Place:
     return Place(domain, seed, folder, tuple(sorted(path.name for path in (folder / "tasks").iterdir())))
 
 
-def singles(place: Place) -> list[Blended]:
-    """The base, every adapter at home, and every adapter on every other task."""
-    alone = [blended(on, weights) for on in place.names for weights in ({}, {on: 1.0})]
-    return alone + [blended(on, {source: 1.0}) for source, on in permutations(place.names, 2)]
+def at_home(place: Place) -> list[Blended]:
+    """The base and its own adapter on every task."""
+    return [blended(on, weights) for on in place.names for weights in ({}, {on: 1.0})]
+
+
+def transfers(place: Place) -> list[Blended]:
+    """Every adapter on every other task."""
+    return [blended(on, {source: 1.0}) for source, on in permutations(place.names, 2)]
 
 
 def unit_of(place: Place, cache: Path, how: AuditSettings, *, without_siblings: bool) -> Unit:
@@ -54,8 +58,9 @@ def unit_of(place: Place, cache: Path, how: AuditSettings, *, without_siblings: 
     )
     store = ScoreStore(cache / place.domain / f"seed{place.seed}")
     wanted = {one.key: one for case in cases for one in case.everything()}
+    wanted |= {one.key: one for one in at_home(place)}
     if not without_siblings:
-        wanted |= {one.key: one for one in singles(place)}
+        wanted |= {one.key: one for one in transfers(place)}
     scores = store.read()
     missing = [one for key, one in wanted.items() if key not in scores]
     if missing:

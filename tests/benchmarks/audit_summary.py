@@ -33,13 +33,12 @@ class Row:
     headroom: float  # mean gain of the library's own adapters at home
 
 
-def rows_of(unit: Unit, policy: Policy, *, used: tuple[str, ...], relative: bool) -> list[Row]:
-    """Every target's row; with `relative` floor and tie are shares of what the library's own adapters gain at home."""
+def rows_of(unit: Unit, policy: Policy, *, used: tuple[str, ...]) -> list[Row]:
+    """Every target's row."""
     rows = []
     for case in unit.cases:
         headroom = unit.headroom([trial.name for trial in case.trials])
-        scale = headroom if relative and headroom > 0 else 1.0
-        evidence = case.evidence(unit.scores, used=used, unit=scale)
+        evidence = case.evidence(unit.scores, used=used)
         choice = choose_rules(case.rules, evidence, case.seen.views(used), policy)[0]
         gains = case.gains(unit.scores)
         rows.append(Row(case.target, choice.rule.name, {**gains, AUDITED: gains[choice.rule.name]}, headroom))
