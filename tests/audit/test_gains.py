@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import Ridge
 
-from tasks.audit.choice import Policy, choose, choose_rules
+from tasks.audit.choice import Policy, backtest, choose, choose_rules
 from tasks.audit.gains import (
     Evidence,
     Expectation,
@@ -144,9 +144,10 @@ def test_among_equals_the_safer_rule_is_chosen():
     assert choose(RULES, found, {**record, "l1 0.03": 0.32}, POLICY, unit=1.0).rule.name == "l1 0.03"
     assert choose(RULES, found, {**record, "l1 0.03": 0.305}, POLICY, unit=1.0).rule.weighing is Weighing.SIMPLEX
     assert choose(RULES, {**found, "l1 0.03": certain(0.22)}, record, POLICY, unit=1.0).rule.name == "l1 0.03"
-    assert (
-        choose(RULES, {**found, "l1 0.03": certain(0.205)}, record, POLICY, unit=1.0).rule.weighing is Weighing.SIMPLEX
-    )
+    nearly = {**found, "l1 0.03": certain(0.205)}
+    assert choose(RULES, nearly, record, POLICY, unit=1.0).rule.weighing is Weighing.SIMPLEX
+    # What is nearly equal beside adapters that gain 1 is not beside adapters that gain .4.
+    assert choose(RULES, nearly, record, POLICY, unit=0.4).rule.name == "l1 0.03"
 
 
 def test_the_best_rule_on_the_audited_tasks_is_not_chosen_where_it_is_not_sure_to_gain():
@@ -164,6 +165,30 @@ def test_a_rule_that_does_better_on_every_task_is_not_lost_to_one_with_a_narrowe
     found = choose_rules(RULES, {"uniform": blind, "simplex": better}, asked, POLICY)[0]
     assert found.expectations["uniform"].low > found.expectations["simplex"].low
     assert found.rule.weighing is Weighing.SIMPLEX
+
+
+@given(seed=st.integers(0, 1000), factor=st.floats(1e-3, 1e3))
+@settings(max_examples=10, deadline=None)
+def test_the_unit_of_the_metric_changes_no_choice(seed: int, factor: float):
+    first, second = evidence(seed, 12, noise=0.1), evidence(seed + 1, 12, noise=0.3)
+    known = {"simplex": first, "l1 0.03": replace(first, gains=second.gains)}
+    scaled = {
+        name: replace(one, gains=one.gains * factor, ceilings=one.ceilings * factor) for name, one in known.items()
+    }
+    policy = replace(POLICY, floor=0.1)
+    before, after = ([choice.rule for choice in backtest(RULES, one, policy)] for one in (known, scaled))
+    assert before == after
+
+
+def test_where_the_library_s_own_adapters_gain_nothing_at_home_nothing_is_chosen():
+    generator = np.random.default_rng(0)
+    known = replace(evidence(0, 30, noise=0.0), gains=np.full(30, 0.2))
+    asked = {"simplex": near(np.array([[0.5, 0.5]]))}
+    assert choose_rules(RULES, {"simplex": known}, asked, POLICY)[0].rule.weighing is Weighing.SIMPLEX
+    useless = replace(known, ceilings=0.1 * generator.standard_normal(30))
+    choice = choose_rules(RULES, {"simplex": useless}, asked, POLICY)[0]
+    assert choice.rule == BASE
+    assert "own adapters" in choice.reason
 
 
 def test_nothing_sure_to_gain_means_the_base_model_and_says_so():
