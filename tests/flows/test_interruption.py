@@ -1,23 +1,26 @@
 """Runs that are stopped from outside: nothing stays behind, nothing is half-written, and the next run goes on."""
 
+import json
 import os
 import signal
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 
-from tests.conftest import COMMAND, tesserae, wait_until
+from tasks.prototypes.store import PrototypeStore
+from tests.conftest import COMMAND, Night, edit_project, tesserae, wait_until
 
 pytestmark = pytest.mark.services
 
 
-def start_night(project: Path) -> subprocess.Popen[bytes]:
-    """A night as a process of its own, stopped by a signal to it alone, as `kill` sends it."""
+def start(command: str, project: Path) -> subprocess.Popen[bytes]:
+    """A flow as a process of its own, stopped by a signal to it alone, as `kill` sends it."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "MLFLOW_"))}
     return subprocess.Popen(
-        [str(COMMAND), "nightly", str(project), "--json"],
+        [str(COMMAND), command, str(project), "--json"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=environment,
@@ -42,7 +45,7 @@ def gone(family: list[psutil.Process]) -> bool:
 
 
 def test_an_interrupted_night_leaves_no_process_and_no_half_written_file_and_the_next_one_finishes(fresh: Path):
-    night = start_night(fresh)
+    night = start("nightly", fresh)
     wait_until(lambda: first_adapter_is_there(fresh), limit=240, what="the first adapter of the night")
     family = family_of(night)
     assert len(family) >= 3  # the server and two workers, at least
@@ -60,7 +63,7 @@ def test_an_interrupted_night_leaves_no_process_and_no_half_written_file_and_the
 
 
 def test_a_killed_night_takes_its_server_and_workers_with_it(fresh: Path):
-    night = start_night(fresh)
+    night = start("nightly", fresh)
     wait_until(lambda: any((fresh / "workspace/prototypes").glob("part-*")), limit=240, what="the first shard")
     family = family_of(night)
     night.kill()
@@ -69,3 +72,33 @@ def test_a_killed_night_takes_its_server_and_workers_with_it(fresh: Path):
     finished = tesserae("refresh", fresh, "--json")
     assert finished.code == 0, finished.err
     assert finished.json["prototypes_computed"] < 16  # the finished shard was not computed again
+
+
+def workers_of(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    """The Dask workers among a run's children: what a spawning Python has started, besides its resource tracker."""
+    return [member for member in family_of(process) if any("spawn_main" in part for part in member.cmdline())]
+
+
+def parts_of(project: Path) -> list[Path]:
+    return list((project / "workspace/prototypes").glob("part-*.parquet"))
+
+
+def test_a_killed_dask_worker_ends_no_run_repeats_no_finished_shard_and_changes_no_bit(fresh: Path, night: Night):
+    edit_project(fresh, lambda settings: settings.setdefault("prototypes", {}).update(shard_size=1))
+    run = start("refresh", fresh)
+    wait_until(lambda: bool(parts_of(fresh)), limit=240, what="the first shard")
+    workers = workers_of(run)
+    assert len(workers) == 2
+    workers[0].kill()
+    assert len(parts_of(fresh)) < 16  # of one reference or target each: it died in the middle
+    out, messages = run.communicate(timeout=240)
+    assert run.returncode == 0, messages.decode()
+    report = json.loads(out)
+    assert report["failures"] == []
+    assert report["prototypes_computed"] == 16  # each of them once
+    disturbed = PrototypeStore(fresh / "workspace/prototypes").read()
+    undisturbed = PrototypeStore(night.project / "workspace/prototypes").read()
+    assert disturbed.keys() == undisturbed.keys()
+    for digest, one in disturbed.items():
+        for part in ("prototype", "half_a", "half_b", "within_std", "standard_error", "count"):
+            np.testing.assert_array_equal(getattr(one, part), getattr(undisturbed[digest], part))
