@@ -49,12 +49,10 @@ def _prepared_deviation(transform: Transform, within: np.ndarray) -> np.ndarray:
 
 
 def _frame_of(run: Run, library: Library, how: ProjectionSettings) -> Frame:
-    names = tuple(sorted(library.references))
+    names, raw, within = tuple(library.references), library.references.prototypes, library.references.within_std
     if not names:
         raise InvalidInput(Problem("library", "no reference has a prototype", "see the failures above"))
     space = run.workspace
-    raw = np.stack([library.references[name].prototype for name in names])
-    within = np.stack([library.references[name].within_std for name in names])
     settled = settled_calibration(space.calibration, calibrate(raw, within), factor=how.recalibrate_beyond)
     transform = fit_transform(Preparation(how.preparation), settled, within_covariance=None)
     matrix = transform(raw)
@@ -64,7 +62,7 @@ def _frame_of(run: Run, library: Library, how: ProjectionSettings) -> Frame:
     adapters = {reference.name: reference.adapter_digest for reference in library.snapshot.references}
     return Frame(
         names=names,
-        prototype_digests=tuple(library.references[name].digest for name in names),
+        prototype_digests=tuple(library.references.digests),
         adapter_digests=tuple(adapters[name] for name in names),
         matrix=matrix,
         scale=Scale(transform, calibration),

@@ -4,7 +4,7 @@ entries -> examination -> snapshot -> shards of missing prototypes -> Parquet
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,10 +22,10 @@ from tasks.library.snapshot import Reference, Snapshot, Target, take_snapshot, t
 from tasks.library.validation import Examination, examine
 from tasks.prototypes.dispatch import extract_isolated
 from tasks.prototypes.extraction import Job, ShardReport, prototype_digest
+from tasks.prototypes.matrix import MappedPrototypes, mapped, no_prototypes
 from tasks.prototypes.settings import Capped, DescriptionPart, Machine, Recipe
 from tasks.prototypes.shards import balanced_shards
 from tasks.prototypes.siblings import siblings_among
-from tasks.prototypes.statistics import Prototype
 from tasks.prototypes.store import PrototypeStore
 
 
@@ -40,12 +40,12 @@ class Catalogue:
 
 @dataclass(frozen=True, slots=True)
 class Library:
-    """A catalogue with its prototypes, by name."""
+    """A catalogue with its prototypes, mapped from the store; references stand in order of name."""
 
     snapshot: Snapshot
-    references: Mapping[str, Prototype]
+    references: MappedPrototypes
     targets: tuple[Target, ...]
-    target_prototypes: Mapping[str, Prototype]
+    target_prototypes: MappedPrototypes
     failures: tuple[Failure, ...]
     computed: int
 
@@ -147,28 +147,31 @@ def _extract_missing(
     return computed, tuple(failures)
 
 
+def _mapped(
+    store: PrototypeStore, references: Sequence[Job], targets: Sequence[Job]
+) -> tuple[MappedPrototypes, MappedPrototypes]:
+    """Compact the store to these jobs, references first, and map both kinds."""
+    there = store.digests()
+    kept = [[(job.name, job.digest) for job in jobs if job.digest in there] for jobs in (references, targets)]
+    compacted = store.compact([*kept[0], *kept[1]])
+    found = no_prototypes() if compacted is None else mapped(compacted)
+    return found.between(0, len(kept[0])), found.between(len(kept[0]), len(found))
+
+
 def refresh_library(run: Run) -> Library:
     """Bring every prototype up to date; one bad reference never stops the others."""
     catalogue = take_stock(run)
     recipe = _recipe(run, catalogue.snapshot.base)
-    references, targets = _jobs(catalogue.snapshot.references, recipe), _jobs(catalogue.targets, recipe)
-    jobs = [*references, *targets]
+    # In order of name, the rows of the mapped library are those of a frame, and no copy is made to sort them.
+    references = sorted(_jobs(catalogue.snapshot.references, recipe), key=lambda job: job.name)
+    targets = _jobs(catalogue.targets, recipe)
     store = PrototypeStore(run.workspace.prototypes)
-    computed, failures = _extract_missing(run, jobs, recipe, store.digests())
-    there = store.digests()
-    store.compact([(job.name, job.digest) for job in jobs if job.digest in there])
-    known = store.read()
-    for siblings in siblings_among({job.name: known[job.digest] for job in references if job.digest in known}):
+    computed, failures = _extract_missing(run, [*references, *targets], recipe, store.digests())
+    known, of_targets = _mapped(store, references, targets)
+    for siblings in siblings_among(tuple(known), known.prototypes):
         get_run_logger().warning("%s", siblings)
-    get_run_logger().info("%d prototypes computed, %d known", computed, len(known) - computed)
-    return Library(
-        snapshot=catalogue.snapshot,
-        references={job.name: known[job.digest] for job in references if job.digest in known},
-        targets=catalogue.targets,
-        target_prototypes={job.name: known[job.digest] for job in targets if job.digest in known},
-        failures=catalogue.failures + failures,
-        computed=computed,
-    )
+    get_run_logger().info("%d prototypes computed, %d known", computed, len(known) + len(of_targets) - computed)
+    return Library(catalogue.snapshot, known, catalogue.targets, of_targets, catalogue.failures + failures, computed)
 
 
 @flow(name="refresh")

@@ -3,7 +3,8 @@
 Parquet is the truth. The copy is keyed by the compacted file's own key and can be deleted at any time.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -12,27 +13,72 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from tasks.files import atomic_file
+from tasks.prototypes.statistics import Prototype
+from tasks.prototypes.store import prototypes_of, schema
 
-_COLUMNS = ["name", "digest", "count", "standard_error", "prototype", "within_std"]
+_COLUMNS = [name for name in schema(1).names if name != "created_at"]
 
 
-@dataclass(frozen=True, slots=True)
-class PrototypeMatrix:
-    """All prototypes of a compacted store, in its order: row i of `prototypes` (n, d) is that of `names[i]`.
+class MappedPrototypes(Mapping[str, Prototype]):
+    """Prototypes by name, in the order of the rows: row i of `prototypes` (n, d) is that of the i-th name.
 
-    The two matrices are views into the mapped file: nothing is read before it is used, and all processes of a machine
-    share one copy.
+    The matrices are views into the mapped file: nothing is read before it is used, and all processes of a machine
+    share one copy. A single prototype is made when it is asked for.
     """
 
-    names: pa.Array
-    digests: pa.Array
-    counts: NDArray[np.int64]
-    standard_errors: NDArray[np.float32]
-    prototypes: NDArray[np.float32]
-    within_std: NDArray[np.float32]
+    def __init__(self, batch: pa.RecordBatch) -> None:
+        self._batch = batch
+
+    def __getitem__(self, name: str) -> Prototype:
+        return prototypes_of(pa.Table.from_batches([self._batch.slice(self._rows[name], 1)]))[0]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @cached_property
+    def _rows(self) -> dict[str, int]:
+        return {name: row for row, name in enumerate(self._batch.column("name").to_pylist())}
+
+    def between(self, start: int, stop: int) -> "MappedPrototypes":
+        """Those of the rows from `start` to before `stop`."""
+        return MappedPrototypes(self._batch.slice(start, stop - start))
+
+    @property
+    def digests(self) -> list[str]:
+        """Their digests."""
+        digests: list[str] = self._batch.column("digest").to_pylist()
+        return digests
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """How many samples each rests on, (n,)."""
+        return np.asarray(self._batch.column("count").to_numpy())
+
+    @property
+    def prototypes(self) -> NDArray[np.float32]:
+        """The prototypes (n, d)."""
+        return _view(self._batch.column("prototype"))
+
+    @property
+    def half_a(self) -> NDArray[np.float32]:
+        """The means of the samples at even positions (n, d)."""
+        return _view(self._batch.column("half_a"))
+
+    @property
+    def half_b(self) -> NDArray[np.float32]:
+        """The means of the samples at odd positions (n, d)."""
+        return _view(self._batch.column("half_b"))
+
+    @property
+    def within_std(self) -> NDArray[np.float32]:
+        """The samples' deviations within each task (n, d)."""
+        return _view(self._batch.column("within_std"))
 
 
-def mapped(compacted: Path) -> PrototypeMatrix:
+def mapped(compacted: Path) -> MappedPrototypes:
     """The prototypes of the store's compacted Parquet file, memory-mapped; makes the copy where there is none."""
     copy = compacted.with_suffix(".arrow")
     if not copy.exists():
@@ -40,14 +86,12 @@ def mapped(compacted: Path) -> PrototypeMatrix:
         _write(pq.read_table(compacted, columns=_COLUMNS), copy)
     with pa.memory_map(str(copy)) as source:
         batch = pa.ipc.open_file(source).get_batch(0)
-    return PrototypeMatrix(
-        names=batch.column("name"),
-        digests=batch.column("digest"),
-        counts=batch.column("count").to_numpy(),
-        standard_errors=batch.column("standard_error").to_numpy(),
-        prototypes=_view(batch.column("prototype")),
-        within_std=_view(batch.column("within_std")),
-    )
+    return MappedPrototypes(batch)
+
+
+def no_prototypes() -> MappedPrototypes:
+    """What a store without any prototype holds."""
+    return MappedPrototypes(pa.RecordBatch.from_pylist([], schema=schema(0)).select(_COLUMNS))
 
 
 def _write(table: pa.Table, final: Path) -> None:

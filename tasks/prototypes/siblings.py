@@ -1,9 +1,12 @@
 """Siblings: tasks with the same samples and other labels, which no prototype of the samples can tell apart. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tasks.prototypes.statistics import Prototype
+import numpy as np
+from numpy.typing import NDArray
+
+from tasks.files import digest_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,13 +23,13 @@ class Siblings:
         )
 
 
-def siblings_among(prototypes: Mapping[str, Prototype]) -> list[Siblings]:
-    """Groups of two or more names with one and the same prototype, in order.
+def siblings_among(names: Sequence[str], prototypes: NDArray[np.float32]) -> list[Siblings]:
+    """Groups of two or more of the names, sorted, that have one and the same row of `prototypes` (n, d).
 
     The prototypes are compared, not the files: a label column beside the samples makes another file of them. A
     prototype is the same bits whenever the samples are, and never twice by chance.
     """
-    groups: dict[bytes, list[str]] = {}
-    for name in sorted(prototypes):
-        groups.setdefault(prototypes[name].prototype.tobytes(), []).append(name)
-    return [Siblings(tuple(names)) for names in groups.values() if len(names) > 1]
+    groups: dict[str, list[str]] = {}
+    for name, row in sorted(zip(names, prototypes, strict=True), key=lambda pair: pair[0]):
+        groups.setdefault(digest_bytes(row.tobytes()), []).append(name)
+    return [Siblings(tuple(alike)) for alike in groups.values() if len(alike) > 1]

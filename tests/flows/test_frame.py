@@ -1,5 +1,6 @@
 """The frames of a night."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,12 +11,19 @@ from flows.frame import Frames
 from flows.settings import PreparationName, ProjectionSettings
 from flows.workspace import Workspace
 from tasks.files import InvalidInput
+from tasks.prototypes.matrix import mapped, no_prototypes
+from tasks.prototypes.store import PrototypeStore
 from tests.audit.synthetic import prototype
 
 
 def frames_of(names: str, folder: Path) -> Frames:
     rng = np.random.default_rng(0)
-    references = {name: prototype(name, rng.normal(size=6), rng, noise=0.1) for name in names}
+    store = PrototypeStore(folder / "prototypes")
+    made = [prototype(name, rng.normal(size=6), rng, noise=0.1) for name in names]
+    if made:
+        store.write_part(made, "one", now=datetime(2026, 1, 2, tzinfo=UTC))
+    compacted = store.compact([(one.name, one.digest) for one in made])
+    references = no_prototypes() if compacted is None else mapped(compacted)
     snapshot = SimpleNamespace(references=[SimpleNamespace(name=name, adapter_digest=name) for name in names])
     run = SimpleNamespace(workspace=Workspace(SimpleNamespace(workspace=folder)))
     return Frames(run, SimpleNamespace(references=references, snapshot=snapshot))
