@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tasks.projection.moments import moments_of
+from tasks.projection.moments import GRAIN, moments_of
 from tasks.projection.variants import Variant
 
 
@@ -41,6 +41,6 @@ def least_squares_weights(atoms: np.ndarray, target: np.ndarray) -> np.ndarray:
     gram = moments_of(atoms[None], target[None], variant=Variant.AFFINE).gram[0]
     k = len(gram)
     centring = np.eye(k) - 1.0 / k
-    step = np.linalg.pinv(centring @ gram @ centring, hermitian=True) @ (centring @ gram.mean(axis=1))
+    step = np.linalg.pinv(centring @ gram @ centring, rcond=k * GRAIN, hermitian=True) @ (centring @ gram.mean(axis=1))
     weights = 1.0 / k - centring @ step
     return weights + (1.0 - weights.sum()) / k

@@ -10,13 +10,14 @@ In the halved problem (loss |r|^2 / 2, lam = penalty / 2) the residual r, scaled
 with g = atoms . r. The best s has a closed form, and primal - D(s) bounds how far the weights are from optimal. Where
 the penalty is nearly zero that bound is useless (s is forced to zero), and a second one takes over: the penalised
 problem cannot gain more than the least squares part can, plus the penalty's own slack lam (|w|_1 - least |w|_1).
+Nonnegative weights have no such bound; for them r is moved into the dual's region instead of scaled.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from tasks.projection.moments import Moments, scales_of
+from tasks.projection.moments import GRAIN, Moments, scales_of
 from tasks.projection.variants import Variant
 
 ROUNDING = 1e-11  # a sum of k <= a few thousand float64 weights is exact to this, relative to |w|_1
@@ -56,9 +57,17 @@ def duality_gaps(
         gaps = _least_squares_gaps(moments, weights, held=weights == 0.0, sums_to_one=True)
     else:
         gaps = _scaled_residual_gaps(moments, weights, lam=penalty / 2.0, variant=variant, beyond=beyond)
-        if beyond is None:
+        if beyond is None and variant.signed:
             gaps = np.minimum(gaps, _slack_gaps(moments, weights, gaps, lam=penalty / 2.0, variant=variant))
-    return np.where(_feasible(weights, variant), 2.0 * np.maximum(gaps, 0.0), np.inf)
+        if beyond is None and variant is Variant.NONNEGATIVE:
+            gaps = np.minimum(gaps, _shifted_residual_gaps(moments, weights, gaps, lam=penalty / 2.0))
+    return np.where(_feasible(weights, variant), 2.0 * np.maximum(gaps, 0.0) + _rounding(moments, weights), np.inf)
+
+
+def _rounding(moments: Moments, weights: np.ndarray) -> np.ndarray:
+    """What float64 can lose of w'Gw, (t,): nothing to speak of, except with the enormous weights of a collinear fit."""
+    mass = np.einsum("tk,tk->t", np.abs(weights), np.sqrt(np.einsum("tkk->tk", moments.gram)))
+    return np.sqrt(moments.size) * np.finfo(float).eps * mass**2
 
 
 def _scaled_residual_gaps(
@@ -99,7 +108,7 @@ def _slack_gaps(
     least = 1.0 if variant.sums_to_one else 0.0
     slack = lam * (np.abs(weights).sum(axis=1) - least)
     out = np.full_like(gaps, np.inf)
-    rows = np.flatnonzero((slack < gaps) & variant.signed)
+    rows = np.flatnonzero(slack < gaps)
     if rows.size:
         none_held = np.zeros((rows.size, moments.size), dtype=bool)
         least_squares = _least_squares_gaps(
@@ -109,11 +118,30 @@ def _slack_gaps(
     return out
 
 
+def _shifted_residual_gaps(moments: Moments, weights: np.ndarray, gaps: np.ndarray, *, lam: np.ndarray) -> np.ndarray:
+    """Gaps of nonnegative weights from the dual point r - shift p, where p has the product 1 with every atom.
+
+    At a penalty of almost nothing, a correlation that rounding has left above it scales r to zero. Moving r instead
+    costs shift times the weights' sum. Infinite where no such p makes a dual point.
+    """
+    out = np.full_like(gaps, np.inf)
+    g = moments.correlations - np.matmul(moments.gram, weights[:, :, None])[:, :, 0]
+    for row in np.flatnonzero((gaps > 0.0) & (g.max(axis=1) > lam)):
+        gram = moments.gram[row]
+        y = np.linalg.pinv(gram, rcond=len(gram) * GRAIN, hermitian=True).sum(axis=1)
+        products = gram @ y
+        shift = float(((g[row] - lam[row]) / np.where(products > 0.5, products, 1.0)).max())
+        if (g[row] - shift * products <= lam[row] * (1.0 + ROUNDING)).all():
+            slack = lam[row] * weights[row].sum() - g[row] @ weights[row]
+            out[row] = slack + shift * (weights[row] @ products) + shift**2 * (y @ products) / 2.0
+    return out
+
+
 def _least_squares_gaps(moments: Moments, weights: np.ndarray, *, held: np.ndarray, sums_to_one: bool) -> np.ndarray:
     """Exact suboptimality e' G^+ e / 2 of unpenalised weights, where `held` (t, k) entries may not move.
 
-    e is the gradient within the allowed directions. In exact arithmetic it lies in G's range, so what it has along
-    eigenvectors with no energy is rounding and is left out.
+    e is the gradient within the allowed directions. What it has along eigenvectors without energy is rounding, of this
+    arithmetic or of the float32 prototypes themselves, and is left out: weights that chase it are enormous.
     """
     free = (~held).astype(np.float64)
     count = free.sum(axis=1)
@@ -128,7 +156,7 @@ def _least_squares_gaps(moments: Moments, weights: np.ndarray, *, held: np.ndarr
         gram += mean[:, None, None] * free[:, :, None] * free[:, None, :]
     values, vectors = np.linalg.eigh(gram)
     parts = np.matmul(vectors.transpose(0, 2, 1), e[:, :, None])[:, :, 0]
-    cut = values[:, -1:] * moments.size * np.finfo(float).eps
+    cut = values[:, -1:] * moments.size * GRAIN
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(values > cut, parts**2 / values, 0.0).sum(axis=1) / 2.0
 

@@ -6,6 +6,8 @@ import numpy as np
 
 from tasks.projection.variants import Variant
 
+# Squared relative rounding of float32: a direction among prototypes with less of the largest energy is their rounding.
+GRAIN = 2.0**-46
 BLOCK = 8  # targets whose atoms are widened to float64 together: 2 MB at k = 32, d = 1024, within the cache
 
 
