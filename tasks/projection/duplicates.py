@@ -5,7 +5,8 @@ length, that is, where their squared distance is at most 2e-6 of the spread: far
 prototype. Such a group (connected: a chain of copies is one group) enters the problem as its mean, and its members
 share the weight equally. Only the group's sum is determined by the data, and equal shares are the one choice that does
 not depend on the library's order. The certificate then holds for the problem with the group means; with exact copies
-that is the original problem.
+that is the original problem. Over a whole library (pricing.py) the groups are those among the references that a
+target's problem holds; a copy outside of a reference that carries weight is taken in, to carry its share.
 """
 
 from dataclasses import dataclass
@@ -44,9 +45,14 @@ class Merged:
         return out
 
 
+def copy_distance(spread: float) -> float:
+    """Squared distance up to which two prototypes of a library with this spread count as one."""
+    return 2.0 * (1.0 - COSINE) * spread
+
+
 def merge_duplicates(moments: Moments, *, spread: float) -> Merged:
     """Find the groups among each problem's atoms (moments about any origin) and put their means in their places."""
-    near = _near(moments, limit=2.0 * (1.0 - COSINE) * spread)
+    near = _near(moments, limit=copy_distance(spread))
     if np.count_nonzero(near) == moments.count * moments.size:  # every atom is near itself
         return Merged(moments, np.empty(0, dtype=np.int64), np.empty((0, moments.size, moments.size)), None)
     rows = np.flatnonzero(near.sum(axis=(1, 2)) > moments.size)

@@ -3,7 +3,8 @@
 At the optimum over a few atoms, a reference outside can improve the objective only if its correlation with the residual
 leaves the band that the penalty allows. One float32 matrix product prices all references; those too close to the
 band's edge for float32 are priced again in float64, so the certificate holds for the whole library (column generation;
-for the lasso: Massias, Gramfort, Salmon, "Celer", ICML 2018, whose working sets these are).
+for the lasso: Massias, Gramfort, Salmon, "Celer", ICML 2018, whose working sets these are). Once no more references are
+left outside than one round would add, the next round takes them all and there is nothing left to price.
 """
 
 from dataclasses import dataclass
@@ -11,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from tasks.projection.certificate import Extremes, relative_gaps
-from tasks.projection.moments import Moments, gather_moments
+from tasks.projection.duplicates import copy_distance
+from tasks.projection.moments import gather_moments
 from tasks.projection.solve import Solved, solve_moments
 from tasks.projection.variants import Variant
 
@@ -52,8 +54,10 @@ def project_on_library(
     """Certified optimal weights of `targets` (t, d) over all of `library` (n, d, prepared), from neighbourhoods (t, k).
 
     penalty (t,) is that of Eq. 5, absolute; `longest` is the length of the longest reference (`longest_of`), which
-    bounds the rounding of the products. A gap above `tolerance` is returned as it is, for the caller to refuse:
-    without any penalty many references can be exactly tied, and no finite number of rounds decides.
+    bounds the rounding of the products. Near copies share their weight, as in `project`, also where only one of them
+    is in the neighbourhood. A gap above `tolerance` is returned as it is, for the caller to refuse: without any penalty
+    many references can be exactly tied, and a library too large to be solved whole may not be decided in ROUNDS.
+    Raises ValueError for REFIT.
     """
     if variant is Variant.REFIT:
         raise ValueError("refit chooses among the supports of a neighbourhood's path; it has no optimum over a library")
@@ -99,53 +103,72 @@ class _Block:
         done: dict[int, LibraryWeights] = {}
         waiting, atoms = np.arange(len(self.targets)), neighbourhoods
         for rounds in range(1, ROUNDS + 1):
-            moments = gather_moments(self.library, atoms, self.targets[waiting], variant=self.variant)
-            solved = solve_moments(
-                moments,
-                None,
-                variant=self.variant,
-                penalty=self.penalty[waiting],
-                spread=self.spread,
-                dimension=self.library.shape[1],
-                tolerance=self.tolerance,
-                device=None,
-            )
-            prices = self._price(moments, solved, atoms, waiting)
-            gaps = relative_gaps(
-                moments, solved.weights, penalty=solved.penalty, variant=self.variant, beyond=prices.extremes
-            )
-            finished = (gaps <= self.tolerance) | (atoms.shape[1] + ADDED > len(self.library)) | (rounds == ROUNDS)
+            solved = self._solve(atoms, waiting)
+            whole = atoms.shape[1] == len(self.library)
+            prices = _nothing_outside(solved, atoms) if whole else self._price(solved, atoms, waiting)
+            finished = (prices.gaps <= self.tolerance) & ~prices.copies | whole | (rounds == ROUNDS)
             for i in np.flatnonzero(finished):
                 known = neighbourhoods[waiting[i]]
-                done[int(waiting[i])] = _answer(atoms[i], solved.weights[i], float(gaps[i]), known, rounds)
+                done[int(waiting[i])] = _answer(atoms[i], solved.weights[i], float(prices.gaps[i]), known, rounds)
             left = ~finished
             if not left.any():
                 break
-            atoms = np.concatenate([atoms[left], prices.best[left]], axis=1)
-            waiting = waiting[left]
+            waiting, atoms = waiting[left], self._wider(atoms[left], prices.best[left])
         return [done[i] for i in range(len(self.targets))]
 
-    def _price(self, moments: Moments, solved: Solved, atoms: np.ndarray, waiting: np.ndarray) -> "_Prices":
+    def _solve(self, atoms: np.ndarray, waiting: np.ndarray) -> Solved:
+        return solve_moments(
+            gather_moments(self.library, atoms, self.targets[waiting], variant=self.variant),
+            None,
+            variant=self.variant,
+            penalty=self.penalty[waiting],
+            spread=self.spread,
+            dimension=self.library.shape[1],
+            tolerance=self.tolerance,
+            device=None,
+        )
+
+    def _wider(self, atoms: np.ndarray, best: np.ndarray) -> np.ndarray:
+        if len(self.library) - atoms.shape[1] <= ADDED:
+            return np.tile(np.arange(len(self.library)), (len(atoms), 1))
+        return np.concatenate([atoms, best], axis=1)
+
+    def _price(self, solved: Solved, atoms: np.ndarray, waiting: np.ndarray) -> "_Prices":
         """Price all references outside each target's atoms against the band that its penalty allows."""
-        lam = solved.penalty / 2.0
+        lam, moments = solved.penalty / 2.0, solved.moments
         g = moments.correlations - np.matmul(moments.gram, solved.weights[:, :, None])[:, :, 0]
         high = g.max(axis=1) if self.variant.sums_to_one else lam
         low = high - 2.0 * lam if self.variant.signed else np.full_like(high, -np.inf)
         goals = self.targets[waiting].astype(np.float64)
         residuals = _residual_vectors(self.library, atoms, solved.weights, goals, variant=self.variant)
+        lengths = np.linalg.norm(residuals, axis=1)
         # With sum one the moments have their origin at the target, and prices must too.
         origin = np.einsum("td,td->t", goals, residuals) if self.variant.sums_to_one else np.zeros(len(goals))
-        rounding = CONFIDENCE * np.sqrt(goals.shape[1]) * 2.0**-24 * self.longest * np.linalg.norm(residuals, axis=1)
+        rounding = CONFIDENCE * np.sqrt(goals.shape[1]) * 2.0**-24 * self.longest * lengths
         best, scores = self._most_violating(residuals, atoms, high + origin, low + origin, rounding)
+        # A copy's price differs from its original's by no more than this, and originals with weight are at the edge.
+        reach = np.sqrt(copy_distance(self.spread)) * lengths
         exact = np.full(scores.shape, -np.inf)
-        rows, columns = np.nonzero(scores > -rounding[:, None])
+        rows, columns = np.nonzero(scores > -(rounding + reach)[:, None])
         for first in range(0, len(rows), LIBRARY_BLOCK):
             r, c = rows[first : first + LIBRARY_BLOCK], columns[first : first + LIBRARY_BLOCK]
             prices = np.einsum("md,md->m", self.library[best[r, c]].astype(np.float64), residuals[r]) - origin[r]
             exact[r, c] = np.maximum(prices - high[r], low[r] - prices)
         # What was not among the most violating scores at most the last of them, up to rounding.
         excess = np.maximum(np.maximum(exact.max(axis=1), scores.min(axis=1) + rounding), 0.0)
-        return _Prices(best, Extremes(high + excess, np.where(np.isfinite(low), low - excess, np.inf)))
+        beyond = Extremes(high + excess, np.where(np.isfinite(low), low - excess, np.inf))
+        gaps = relative_gaps(moments, solved.weights, penalty=solved.penalty, variant=self.variant, beyond=beyond)
+        copies = np.zeros(len(goals), dtype=bool)
+        for i in np.unique(rows):
+            carrying = atoms[i, np.flatnonzero(solved.weights[i])]
+            copies[i] = self._is_copy(best[i, columns[rows == i]], carrying, goals[i])
+        return _Prices(best, gaps, copies)
+
+    def _is_copy(self, candidates: np.ndarray, carrying: np.ndarray, goal: np.ndarray) -> bool:
+        """Whether any of the rows `candidates` holds a copy of one that carries weight; measured about the target."""
+        ours, theirs = (self.library[rows].astype(np.float64) - goal for rows in (candidates, carrying))
+        squares = np.square(ours).sum(axis=1)[:, None] + np.square(theirs).sum(axis=1) - 2.0 * ours @ theirs.T
+        return bool((squares <= copy_distance(self.spread)).any())
 
     def _most_violating(
         self, residuals: np.ndarray, atoms: np.ndarray, high: np.ndarray, low: np.ndarray, rounding: np.ndarray
@@ -178,8 +201,19 @@ class _Block:
 
 @dataclass(frozen=True, slots=True)
 class _Prices:
+    """What t targets' weights are worth over the whole library.
+
+    best (t, ADDED): rows of the references that would improve them most; gaps (t,): relative, over all references;
+    copies (t,): whether `best` holds a copy of a reference with weight, which has to share it.
+    """
+
     best: np.ndarray
-    extremes: Extremes
+    gaps: np.ndarray
+    copies: np.ndarray
+
+
+def _nothing_outside(solved: Solved, atoms: np.ndarray) -> _Prices:
+    return _Prices(atoms[:, :0], solved.gaps, np.zeros(len(atoms), dtype=bool))
 
 
 def _residual_vectors(

@@ -112,8 +112,12 @@ def project_many(
 
 @dataclass(frozen=True, slots=True)
 class Solved:
-    """Weights (t, k), the penalties (t,) they belong to, their relative gaps (t,), and how they were reached."""
+    """Weights (t, k), the penalties (t,) they belong to, their relative gaps (t,), and how they were reached.
 
+    `moments` is the problem that the gaps judge: near copies of one prototype stand in it as their mean.
+    """
+
+    moments: Moments
     weights: np.ndarray
     penalty: np.ndarray
     gaps: np.ndarray
@@ -147,13 +151,13 @@ def solve_moments(
         lockstep_weights(merged.moments, penalty=penalty, variant=variant, allowed=merged.allowed, device=device)
     )
     gaps = relative_gaps(merged.moments, weights, penalty=penalty, variant=variant)
-    return _fall_back(merged, Solved(weights, penalty, gaps, {}, 0, 0), variant=variant, tolerance=tolerance)
+    return _fall_back(merged, Solved(merged.moments, weights, penalty, gaps, {}, 0, 0), variant=variant, tolerance=tolerance)
 
 
 def _certify_refit(merged: Merged, support: np.ndarray, penalty: np.ndarray, tolerance: float) -> Solved:
     weights = merged.share(refit_weights(merged.moments, support))
     gaps = relative_gaps(merged.moments, weights, penalty=penalty, variant=Variant.REFIT)
-    return Solved(weights, penalty, gaps, _failures(gaps, tolerance), 0, 0)
+    return Solved(merged.moments, weights, penalty, gaps, _failures(gaps, tolerance), 0, 0)
 
 
 def _least_penalty(moments: Moments, variant: Variant) -> np.ndarray:
@@ -183,7 +187,8 @@ def _fall_back(merged: Merged, first: Solved, *, variant: Variant, tolerance: fl
         tried = _by_cvxpy(merged.moments[row : row + 1], float(penalty[row]), variant)
         _keep_better(merged, np.array([row]), tried, weights, gaps, penalty, variant)
     failures = _failures(gaps, tolerance)
-    return Solved(weights, penalty, gaps, failures, int(ridge_rows.size - cvxpy_rows.size), int(cvxpy_rows.size))
+    by_ridge = int(ridge_rows.size - cvxpy_rows.size)
+    return Solved(merged.moments, weights, penalty, gaps, failures, by_ridge, int(cvxpy_rows.size))
 
 
 def _by_cvxpy(moments: Moments, penalty: float, variant: Variant) -> np.ndarray:

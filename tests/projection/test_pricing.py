@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tasks.projection.neighbours import nearest
 from tasks.projection.pricing import longest_of, most_correlated, project_on_library
@@ -42,6 +44,36 @@ def test_the_answer_over_the_library_is_that_of_the_problem_with_every_reference
             weights[answer.references] = answer.weights
             np.testing.assert_allclose(weights, whole.weights, atol=1e-5)
             assert answer.gap <= 1e-8
+
+
+@pytest.mark.parametrize("variant", OVER_A_LIBRARY)
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(
+    seed=st.integers(0, 10_000),
+    size=st.integers(2, 40),
+    share=st.floats(0.0, 1.0),
+    relative_penalty=st.sampled_from([1e-3, 0.05, 0.3]),
+    copied=st.booleans(),
+)
+def test_a_library_of_any_size_is_answered_for_whole_from_any_neighbourhood(
+    variant, seed, size, share, relative_penalty, copied
+):
+    rng = np.random.default_rng(seed)
+    library = rng.normal(size=(size, 50))
+    if copied:  # half of the references stand there twice, almost
+        library[: size // 2] = library[size - size // 2 :] + 1e-5 * rng.normal(size=(size // 2, 50))
+    targets = rng.dirichlet(np.ones(size), size=3) @ library + 0.3 * rng.normal(size=(3, 50))
+    library, targets = library.astype(np.float32), targets.astype(np.float32)
+    known = settings_of(library, variant)
+    count = max(1, round(share * size))
+    near = nearest(library, [f"{i:02}" for i in range(size)], targets, count=count).indices
+    answers = over_library(library, near, targets, penalty=np.full(3, relative_penalty * known["spread"]), **known)
+    for target, answer in zip(targets, answers, strict=True):
+        whole = project(library, target, relative_penalty=relative_penalty, centre=library.mean(axis=0), **known)
+        weights = np.zeros(size)
+        weights[answer.references] = answer.weights
+        assert answer.gap <= 1e-8
+        np.testing.assert_allclose(weights, whole.weights, atol=3e-4)
 
 
 def test_it_says_whether_retrieval_lost_anything():
