@@ -151,7 +151,9 @@ def solve_moments(
         lockstep_weights(merged.moments, penalty=penalty, variant=variant, allowed=merged.allowed, device=device)
     )
     gaps = relative_gaps(merged.moments, weights, penalty=penalty, variant=variant)
-    return _fall_back(merged, Solved(merged.moments, weights, penalty, gaps, {}, 0, 0), variant=variant, tolerance=tolerance)
+    return _fall_back(
+        merged, Solved(merged.moments, weights, penalty, gaps, {}, 0, 0), variant=variant, tolerance=tolerance
+    )
 
 
 def _certify_refit(merged: Merged, support: np.ndarray, penalty: np.ndarray, tolerance: float) -> Solved:
