@@ -5,6 +5,8 @@ from typing import Annotated
 from pydantic import BaseModel as Model
 from pydantic import ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
+from tasks.projection.preparation import Preparation
+
 Confidence = Annotated[float, Field(gt=0, lt=1)]
 
 
@@ -21,7 +23,7 @@ class AuditSettings(Model):
     transfers: PositiveInt = 5  # single references scored on each other one, from near to far
     penalties: tuple[NonNegativeFloat, ...] = (0.01, 0.03, 0.1, 0.3)
     temperatures: tuple[PositiveFloat, ...] = (0.25,)
-    preparations: tuple[str, ...] = ("raw", "standardised")
+    preparations: tuple[Preparation, ...] = (Preparation.RAW, Preparation.STANDARDISED)
     features: tuple[str, ...] = ("progress",)  # of the gain model; the others are stored beside it
     shrinkage: PositiveFloat = 0.03
     folds: Annotated[int, Field(ge=2)] = 10

@@ -8,6 +8,7 @@ import numpy as np
 
 import tasks.evaluation
 from flows.audit_settings import AuditSettings
+from flows.frame import covariance_of
 from flows.refresh import Library
 from flows.run import Run
 from tasks.audit.choice import Policy
@@ -47,8 +48,7 @@ class Plan:
 
 def rules_of(how: AuditSettings) -> tuple[Rule, ...]:
     """The rules that the settings name."""
-    preparations = [Preparation(name) for name in how.preparations]
-    return audited_rules(penalties=how.penalties, temperatures=how.temperatures, preparations=preparations)
+    return audited_rules(penalties=how.penalties, temperatures=how.temperatures, preparations=how.preparations)
 
 
 def policy_of(how: AuditSettings) -> Policy:
@@ -60,10 +60,11 @@ def transforms_of(references: Mapping[str, Prototype], how: AuditSettings) -> di
     """The preparations that the settings name, fitted on the references."""
     ordered = [references[name] for name in sorted(references)]
     calibration = calibrate(np.stack([p.prototype for p in ordered]), np.stack([p.within_std for p in ordered]))
-    return {
-        Preparation(name): fit_transform(Preparation(name), calibration, within_covariance=None)
-        for name in how.preparations
-    }
+    covariance = None
+    if Preparation.WHITENED in how.preparations:
+        halves = (np.stack([p.half_a for p in ordered]), np.stack([p.half_b for p in ordered]))
+        covariance = covariance_of(*halves, np.array([p.count for p in ordered]))
+    return {one: fit_transform(one, calibration, within_covariance=covariance) for one in how.preparations}
 
 
 def plan_audit(run: Run, library: Library, how: AuditSettings, results: Sequence[Result]) -> Plan:

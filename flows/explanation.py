@@ -124,6 +124,7 @@ def explanation_of(project: ProjectionSettings, built: Built, registered: Any, a
             {"reference": near.reference, "distance": near.distance, "weight": weight, "position": position}
             for position, (near, weight) in enumerate(zip(composition.neighbours, composition.weights, strict=True))
         ],
+        "beyond": names[how.neighbours :],  # farther than the retrieved ones; `exact: library` gave them weight
         "baselines": {method: _named(names, weights) for method, weights in baselines.items()},
         "halves": _halves(how, names, around),
         "path": _path(how, names, around),

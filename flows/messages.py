@@ -137,6 +137,9 @@ def print_explanation(explanation: Mapping[str, Any]) -> None:
         f"[bold]{explanation['target']}[/bold] is written as a combination of {len(explanation['support'])} of its "
         f"{len(explanation['neighbourhood'])} neighbours."
     )
+    if explanation["beyond"]:
+        far = ", ".join(explanation["beyond"])
+        console.print(f"Farther than the retrieved neighbours, found by pricing the whole library: {far}")
     console.print(
         f"The library explains {explanation['coverage']:.0%} of its distance to the library's mean (coverage). "
         f"No better solution gains more than {explanation['duality_gap']:.1e} of the scale (duality gap)."

@@ -13,15 +13,13 @@ import tasks.projection
 from flows.frame import Frame, Frames
 from flows.refresh import Library
 from flows.run import Run
-from flows.settings import ProjectionSettings, RuleName
-from flows.weighing import by_formula
+from flows.settings import ProjectionSettings
+from flows.solving import answer, is_over_library
 from tasks.composition.composition import Composition, Neighbour, composition_digest
 from tasks.composition.store import CompositionStore
 from tasks.files import Failure
 from tasks.projection.neighbours import nearest
 from tasks.projection.projection import Projection
-from tasks.projection.solve import project_many
-from tasks.projection.variants import Variant
 
 Identity = tuple[str, tuple[Neighbour, ...]]  # a composition's digest, and the neighbourhood it is solved on
 
@@ -54,7 +52,8 @@ def _digest(
     return composition_digest(
         target_prototype=library.target_prototypes[target].digest,
         neighbours=neighbours,
-        calibration=frame.digest,
+        # An optimum over the library rests on all of it; one among neighbours must not change with the rest.
+        calibration=frame.whole_digest if is_over_library(how) else frame.digest,
         base_model=library.snapshot.base.digest,
         settings=recipe_settings(run, how),
         versions=recipe_versions(),
@@ -106,33 +105,6 @@ def _question(run: Run, library: Library, frame: Frame, how: ProjectionSettings,
     return _Question(tuple(targets), vectors, found.indices, tuple(identities))
 
 
-Answer = tuple[Sequence[Projection | None], Mapping[int, str]]  # by position; None with the reason where it failed
-
-
-def _solve(frame: Frame, how: ProjectionSettings, question: _Question) -> Answer:
-    """Solve all targets in lockstep; each fails alone."""
-    solved = project_many(
-        frame.matrix,
-        question.rows,
-        question.vectors,
-        variant=Variant(how.variant),
-        relative_penalty=np.full(len(question.targets), how.penalty),
-        spread=frame.scale.calibration.spread,
-        centre=frame.scale.calibration.centre,
-        tolerance=how.tolerance,
-        device=None,
-    )
-    if solved.by_ridge or solved.by_cvxpy:
-        get_run_logger().info("%d targets needed a ridge, %d cvxpy", solved.by_ridge, solved.by_cvxpy)
-    return solved.projections, solved.failures
-
-
-def _given(frame: Frame, how: ProjectionSettings, question: _Question) -> Answer:
-    """Weights by formula."""
-    pairs = zip(question.vectors, question.rows, strict=True)
-    return [by_formula(how, frame.matrix[rows], vector, frame.scale.calibration) for vector, rows in pairs], {}
-
-
 @dataclass(frozen=True, slots=True)
 class _Group:
     """Targets that are projected alike: their settings, the frame these need, and the question."""
@@ -148,17 +120,19 @@ class _Group:
 
 
 def _answered(library: Library, group: _Group) -> tuple[dict[str, Composition], tuple[Failure, ...]]:
-    ask = _solve if group.how.rule is RuleName.PROJECTION else _given
-    projections, reasons = ask(group.frame, group.how, group.question)
-    compositions = {
-        name: _composition(library, name, identity, projection)
-        for name, identity, projection in zip(
-            group.question.targets, group.question.identities, projections, strict=True
-        )
-        if projection is not None
-    }
+    question, frame = group.question, group.frame
+    found = answer(frame, group.how, question.vectors, question.rows)
+    compositions = {}
+    for name, vector, identity, rows, projection in zip(
+        question.targets, question.vectors, question.identities, found.rows, found.projections, strict=True
+    ):
+        if projection is not None:
+            near, far = identity[1], rows[len(identity[1]) :]
+            squares = np.square(frame.matrix[far].astype(np.float64) - vector).sum(axis=1)
+            more = tuple(frame.neighbour(int(row), float(square)) for row, square in zip(far, squares, strict=True))
+            compositions[name] = _composition(library, name, (identity[0], near + more), projection)
     remedy = "raise `projection.penalty`, or prepare the prototypes: `projection.preparation: standardised`"
-    failures = [Failure(group.question.targets[row], "project", reason, remedy) for row, reason in reasons.items()]
+    failures = [Failure(question.targets[row], "project", reason, remedy) for row, reason in found.failures.items()]
     return compositions, tuple(failures)
 
 

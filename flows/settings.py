@@ -66,6 +66,14 @@ class PreparationName(StrEnum):
     STANDARDISED = "standardised"
     UNIT = "unit"
     STANDARDISED_UNIT = "standardised unit"
+    WHITENED = "whitened"
+
+
+class Scope(StrEnum):
+    """Over which references an l1 projection is optimal: the retrieved neighbours, or the whole library."""
+
+    NEIGHBOURHOOD = "neighbourhood"
+    LIBRARY = "library"
 
 
 class PrototypeSettings(Frozen):
@@ -112,12 +120,19 @@ class ProjectionSettings(Frozen):
     variant: VariantName = VariantName.AFFINE
     preparation: PreparationName = PreparationName.RAW
     neighbours: PositiveInt = 32
+    exact: Scope = Scope.NEIGHBOURHOOD  # `library` prices every reference: what retrieval would have lost comes in
     penalty: NonNegativeFloat = 0.05  # l1 strength as a fraction of the library's spread; .03 to .1 is a plateau
     tolerance: PositiveFloat = 1e-6  # largest relative duality gap that counts as solved
     temperature: PositiveFloat = 0.25  # of the similarity softmax, as a fraction of the library's spread
     # The library's centre and spread are kept until the spread has moved by this factor, so that one changed
     # reference does not recompute every composition. It stays inside the penalty's plateau.
     recalibrate_beyond: Annotated[float, Field(gt=1)] = 1.5
+
+    @model_validator(mode="after")
+    def _has_an_optimum(self) -> "ProjectionSettings":
+        if self.exact is Scope.LIBRARY and self.variant is VariantName.REFIT:
+            raise ValueError("refit knows neighbourhoods only; with `exact: library` take another variant")
+        return self
 
 
 class BlendingSettings(Frozen):

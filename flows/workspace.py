@@ -30,6 +30,10 @@ class Workspace:
         """The scale of the prepared prototypes, which penalties rest on; `raw` is the digest of what prepared them."""
         return self.root / "calibration" / f"{preparation}-{raw}.parquet"
 
+    def covariance(self, raw: str) -> Path:
+        """The samples' covariance within a task, which whitening rests on; settled with the calibration `raw`."""
+        return self.root / "calibration" / f"covariance-{raw}.npy"
+
     @property
     def audit(self) -> Path:
         """What the audit measured on the library's own references."""

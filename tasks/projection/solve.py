@@ -223,11 +223,15 @@ def _keep_better(
 
 
 def _failures(gaps: np.ndarray, tolerance: float) -> dict[int, str]:
-    return {
-        int(row): f"duality gap {gaps[row]:.1e} is above the tolerance {tolerance:.1e}; "
+    return {int(row): not_certified(gaps[row], tolerance) for row in np.flatnonzero(~(gaps <= tolerance))}
+
+
+def not_certified(gap: float, tolerance: float) -> str:
+    """Why a target has no answer, and what helps."""
+    return (
+        f"duality gap {gap:.1e} is above the tolerance {tolerance:.1e}; "
         "raise the penalty, use fewer neighbours, or prepare the prototypes (within-task standardisation)"
-        for row in np.flatnonzero(~(gaps <= tolerance))
-    }
+    )
 
 
 def _residuals(

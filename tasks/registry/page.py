@@ -59,6 +59,9 @@ def _made_of(e: Mapping[str, Any]) -> str:
         "The last columns show the weights that each half of this task's samples alone would give: where they "
         "differ much, there are too few samples.</p>"
     )
+    if e["beyond"]:
+        far = escape(", ".join(e["beyond"]))
+        intro += f"<p>Less similar than the nearest, and found by trying the whole library: {far}.</p>"
     halves = e["halves"]
     heads = ["task", "weight", "distance", *(f"half {name}" for name in "ab"[: len(halves)])]
     rows = [

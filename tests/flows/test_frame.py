@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from flows.frame import Frames
+from flows.frame import Frames, covariance_of, stored_scale
 from flows.settings import PreparationName, ProjectionSettings
 from flows.workspace import Workspace
 from tasks.files import InvalidInput
@@ -38,3 +38,29 @@ def test_settings_that_prepare_alike_share_one_frame(tmp_path: Path):
 def test_a_library_without_any_prototype_has_no_frame(tmp_path: Path):
     with pytest.raises(InvalidInput, match="no reference has a prototype"):
         frames_of("", tmp_path).under(ProjectionSettings())
+
+
+def test_whitening_makes_the_samples_noise_the_same_in_every_direction_and_is_kept_for_explain(tmp_path: Path):
+    how = ProjectionSettings(preparation=PreparationName.WHITENED)
+    frame = frames_of("abcdefghij", tmp_path).under(how)
+    matrix = frame.scale.transform.matrix
+    (stored,) = (tmp_path / "calibration").glob("covariance-*.npy")
+    np.testing.assert_allclose(matrix @ np.load(stored) @ matrix, np.eye(6), atol=1e-9)
+    again = stored_scale(Workspace(SimpleNamespace(workspace=tmp_path)), PreparationName.WHITENED)
+    assert again is not None
+    np.testing.assert_array_equal(again.transform.matrix, matrix)
+    assert frames_of("abcdefghij", tmp_path).under(how).digest == frame.digest
+
+
+def test_another_covariance_is_another_frame(tmp_path: Path):
+    how = ProjectionSettings(preparation=PreparationName.WHITENED)
+    before = frames_of("abcdefghij", tmp_path).under(how).digest
+    (stored,) = (tmp_path / "calibration").glob("covariance-*.npy")
+    np.save(stored, 2.0 * np.load(stored))
+    assert frames_of("abcdefghij", tmp_path).under(how).digest != before
+
+
+def test_prototypes_too_wide_for_a_matrix_are_refused_with_the_limit():
+    wide = np.zeros((2, 5000), np.float32)
+    with pytest.raises(InvalidInput, match="the limit is 4096"):
+        covariance_of(wide, wide, np.array([4, 4]))

@@ -44,6 +44,8 @@ def test_the_manual_shows_every_key_with_its_default():
         ({"family": "enkoder"}, "`family` is 'enkoder'"),
         ({"projection": {"penalty": -1}}, "`projection.penalty` is -1"),
         ({"registry": {"coverage_floor": 2}}, "`registry.coverage_floor` is 2"),
+        ({"projection": {"exact": "library", "variant": "refit"}}, "refit knows neighbourhoods only"),
+        ({"audit": {"preparations": ["whitend"]}}, "`audit.preparations.0` is 'whitend'"),
         ({"projection": {"recalibrate_beyond": 1.0}}, "`projection.recalibrate_beyond` is 1.0"),
     ],
 )
