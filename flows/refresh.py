@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
@@ -23,7 +24,8 @@ from tasks.library.validation import Examination, examine
 from tasks.prototypes.dispatch import extract_isolated
 from tasks.prototypes.extraction import Job, ShardReport, prototype_digest
 from tasks.prototypes.matrix import MappedPrototypes, mapped, no_prototypes
-from tasks.prototypes.settings import Capped, DescriptionPart, Machine, Recipe
+from tasks.prototypes.pilot import settled_error
+from tasks.prototypes.settings import Capped, DescriptionPart, Machine, Recipe, Sampling, UntilCertain
 from tasks.prototypes.shards import balanced_shards
 from tasks.prototypes.siblings import siblings_among
 from tasks.prototypes.store import PrototypeStore
@@ -93,7 +95,6 @@ def _recipe(run: Run, base: BaseModel) -> Recipe:
         max_tokens=how.max_tokens,
         dtype=how.dtype,
         trust_remote_code=run.settings.trust_remote_code,
-        sampling=None if how.max_samples is None else Capped(how.max_samples, how.seed),
         description=described if how.description_weight > 0 else None,
     )
 
@@ -158,10 +159,37 @@ def _mapped(
     return found.between(0, len(kept[0])), found.between(len(kept[0]), len(found))
 
 
+def _sampling(run: Run, references: Sequence[Reference], recipe: Recipe) -> Sampling | None:
+    """How samples are chosen. `auto` measures the references' distances once, on few samples of each."""
+    how = run.settings.prototypes
+    if how.max_samples is None:
+        return None
+    if how.max_samples != "auto":
+        return Capped(how.max_samples, how.seed)
+    few = replace(recipe, sampling=Capped(how.first_samples, how.seed))
+
+    def pilot() -> np.ndarray:
+        store, jobs = PrototypeStore(run.workspace.prototypes), _jobs(references, few)
+        _extract_missing(run, jobs, few, store.digests())  # what fails here fails again below, and is told there
+        known, wanted = store.read(), {job.digest for job in jobs}
+        return np.stack([known[digest].prototype for digest in sorted(wanted & set(known))] or [np.zeros(1)])
+
+    error = settled_error(run.workspace.pilot, pilot_recipe=few, share=how.error_share, pilot=pilot)
+    return UntilCertain(error, how.first_samples, how.seed)
+
+
+def _say_how_many(library: MappedPrototypes) -> None:
+    counts = library.counts
+    if len(counts):
+        least, middle, most = counts.min(), int(np.median(counts)), counts.max()
+        get_run_logger().info("samples of a reference: %d in the middle, from %d to %d", middle, least, most)
+
+
 def refresh_library(run: Run) -> Library:
     """Bring every prototype up to date; one bad reference never stops the others."""
     catalogue = take_stock(run)
-    recipe = _recipe(run, catalogue.snapshot.base)
+    plain = _recipe(run, catalogue.snapshot.base)
+    recipe = replace(plain, sampling=_sampling(run, catalogue.snapshot.references, plain))
     # In order of name, the rows of the mapped library are those of a frame, and no copy is made to sort them.
     references = sorted(_jobs(catalogue.snapshot.references, recipe), key=lambda job: job.name)
     targets = _jobs(catalogue.targets, recipe)
@@ -171,6 +199,7 @@ def refresh_library(run: Run) -> Library:
     for siblings in siblings_among(tuple(known), known.prototypes):
         get_run_logger().warning("%s", siblings)
     get_run_logger().info("%d prototypes computed, %d known", computed, len(known) + len(of_targets) - computed)
+    _say_how_many(known)
     return Library(catalogue.snapshot, known, catalogue.targets, of_targets, catalogue.failures + failures, computed)
 
 

@@ -83,7 +83,12 @@ class PrototypeSettings(Frozen):
     pooling: Pooling = Pooling.MEAN  # `map` keeps positions apart: it beat `mean` in 7 of 10 digit designs
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     encoder: str | None = None  # another model to encode with; None: the base model itself
-    max_samples: PositiveInt | None = None  # a seeded random choice of that many; None: all of them
+    # A seeded random choice of that many, or `auto`: as many as it takes to tell references apart; None: all of them.
+    max_samples: PositiveInt | Literal["auto"] | None = None
+    first_samples: Annotated[int, Field(ge=2)] = 32  # auto: before the first look; then twice as many each time
+    error_share: Annotated[float, Field(gt=0)] = (
+        0.1  # auto: standard error to reach, of the distance between references
+    )
     seed: int = 0  # of that choice
     description_weight: NonNegativeFloat = 0.0  # length at which a description's embedding joins; 0 leaves it out
     description_encoder: str | None = None  # the model that reads descriptions; None: the encoder, where it reads text

@@ -17,6 +17,11 @@ class Workspace:
         return self.root / "prototypes"
 
     @property
+    def pilot(self) -> Path:
+        """How far the references lie apart, for `max_samples: auto`; settled once."""
+        return self.root / "pilot.json"
+
+    @property
     def compositions(self) -> Path:
         """Parquet parts of the compositions."""
         return self.root / "compositions"

@@ -80,7 +80,8 @@ class MappedPrototypes(Mapping[str, Prototype]):
 
 def mapped(compacted: Path) -> MappedPrototypes:
     """The prototypes of the store's compacted Parquet file, memory-mapped; makes the copy where there is none."""
-    copy = compacted.with_suffix(".arrow")
+    # Readers of a directory of Parquet files (Arrow, Spark, pandas) pass over names that begin with an underscore.
+    copy = compacted.with_name(f"_{compacted.stem}.arrow")
     if not copy.exists():
         _remove_older(copy)
         _write(pq.read_table(compacted, columns=_COLUMNS), copy)
@@ -107,5 +108,5 @@ def _view(vectors: pa.FixedSizeListArray) -> NDArray[np.float32]:
 
 
 def _remove_older(copy: Path) -> None:
-    for old in copy.parent.glob("compacted-*.arrow"):
+    for old in copy.parent.glob("_compacted-*.arrow"):
         old.unlink()

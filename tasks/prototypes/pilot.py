@@ -23,7 +23,7 @@ def settled_error(
     """`share` of the typical distance between references, in units of prototype distance.
 
     The distance is read from `file` where it was measured with this recipe before; else `pilot` is called, which gives
-    the references' pilot prototypes (n, d), n >= 2, and the distance is kept.
+    the references' pilot prototypes (n, d), and the distance is kept.
     """
     key = prototype_digest("pilot", recipe=pilot_recipe)
     known = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}

@@ -5,8 +5,10 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks.files import InvalidInput, Problem
 from tasks.prototypes.settings import Capped, Sampling
 
+LOOKED_AT = 1000  # references whose nearest one is looked for: the median of more is no other
 Rows = NDArray[np.int64]
 
 
@@ -27,13 +29,20 @@ def rounds(count: int, sampling: Sampling) -> Iterator[Rows]:
 
 
 def typical_distance(prototypes: NDArray[np.floating]) -> float:
-    """Median distance of a prototype to its nearest other one, from an array (n, d) with n >= 2.
+    """Median distance of a prototype to its nearest other one, from an array (n, d); of at most LOOKED_AT of them.
 
-    The scale that `UntilCertain.error` is a share of: a smaller error cannot change who is whose neighbour.
+    The scale that `UntilCertain.error` is a share of: a smaller error cannot change who is whose neighbour. Prototypes
+    that coincide (siblings) count once. Raises InvalidInput where fewer than two are left.
     """
-    values = np.asarray(prototypes, np.float64)
+    values = np.unique(np.asarray(prototypes, np.float64), axis=0)
+    if len(values) < 2:
+        problem = f"`auto` measures how far references lie apart, and there are {len(values)} prototypes that differ"
+        raise InvalidInput(Problem("prototypes.max_samples", problem, "give a number, or leave it out"))
     values = values - values.mean(axis=0)  # takes nothing away from a distance and much from its rounding error
     norms = np.square(values).sum(axis=1)
-    squared = np.maximum(norms[:, None] + norms[None, :] - 2 * values @ values.T, 0)
-    np.fill_diagonal(squared, np.inf)
-    return float(np.median(np.sqrt(squared.min(axis=1))))
+    nearest = []
+    for row in range(0, len(values), -(-len(values) // LOOKED_AT)):
+        squared = norms + norms[row] - 2 * values @ values[row]
+        squared[row] = np.inf
+        nearest.append(max(float(squared.min()), 0.0))
+    return float(np.median(np.sqrt(nearest)))

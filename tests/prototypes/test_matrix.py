@@ -43,6 +43,11 @@ def test_a_mapped_prototype_is_the_stored_one_in_every_field(tmp_path: Path) -> 
             np.testing.assert_array_equal(getattr(one, field.name), getattr(other, field.name))
 
 
+def test_the_directory_is_still_readable_as_parquet_as_a_whole(tmp_path: Path) -> None:
+    stored(tmp_path, "cab")
+    assert pq.read_table(tmp_path)["name"].to_pylist() == list("cab")
+
+
 def test_a_part_of_the_rows_is_a_library_of_its_own(tmp_path: Path) -> None:
     part = stored(tmp_path, "cab").between(1, 3)
     assert list(part) == ["a", "b"]

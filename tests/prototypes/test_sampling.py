@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tasks.files import InvalidInput
 from tasks.library.families import Family
 from tasks.prototypes.compute import compute
 from tasks.prototypes.extraction import Job
@@ -118,3 +119,20 @@ def test_the_scale_of_certainty_is_measured_once_for_a_recipe(model: Path, tmp_p
     assert len(calls) == 1
     settled_error(file, pilot_recipe=replace(recipe, layers=(1,)), share=0.1, pilot=pilot)
     assert len(calls) == 2
+
+
+def test_siblings_do_not_shrink_the_typical_distance() -> None:
+    points = np.array([[0.0], [1.0], [3.0], [103.0]])
+    assert typical_distance(np.repeat(points, 5, axis=0)) == pytest.approx(1.5)
+
+
+@pytest.mark.parametrize("same", [0, 1, 3])
+def test_references_that_do_not_differ_have_no_distance(same: int) -> None:
+    with pytest.raises(InvalidInput, match="`auto` measures how far references lie apart"):
+        typical_distance(np.ones((same, 2)))
+
+
+def test_of_a_large_library_some_references_are_looked_at_and_all_are_candidates() -> None:
+    pairs = np.arange(3000, dtype=float).repeat(2)[:, None] * 10.0
+    pairs[1::2] += 1.0  # each has its one near neighbour, looked at or not
+    assert typical_distance(pairs) == pytest.approx(1.0)
