@@ -172,7 +172,7 @@ def _sampling(run: Run, references: Sequence[Reference], recipe: Recipe) -> Samp
         store, jobs = PrototypeStore(run.workspace.prototypes), _jobs(references, few)
         _extract_missing(run, jobs, few, store.digests())  # what fails here fails again below, and is told there
         known, wanted = store.read(), {job.digest for job in jobs}
-        return np.stack([known[digest].prototype for digest in sorted(wanted & set(known))] or [np.zeros(1)])
+        return np.array([known[digest].prototype for digest in sorted(wanted & set(known))])
 
     error = settled_error(run.workspace.pilot, pilot_recipe=few, share=how.error_share, pilot=pilot)
     return UntilCertain(error, how.first_samples, how.seed)

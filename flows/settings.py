@@ -86,9 +86,9 @@ class PrototypeSettings(Frozen):
     # A seeded random choice of that many, or `auto`: as many as it takes to tell references apart; None: all of them.
     max_samples: PositiveInt | Literal["auto"] | None = None
     first_samples: Annotated[int, Field(ge=2)] = 32  # auto: before the first look; then twice as many each time
-    error_share: Annotated[float, Field(gt=0)] = (
-        0.1  # auto: standard error to reach, of the distance between references
-    )
+    # auto: the standard error to reach, as a share of the distance between references; its square is what it adds to
+    # squared distances, so a quarter changes them by six percent.
+    error_share: PositiveFloat = 0.25
     seed: int = 0  # of that choice
     description_weight: NonNegativeFloat = 0.0  # length at which a description's embedding joins; 0 leaves it out
     description_encoder: str | None = None  # the model that reads descriptions; None: the encoder, where it reads text

@@ -34,7 +34,8 @@ def typical_distance(prototypes: NDArray[np.floating]) -> float:
     The scale that `UntilCertain.error` is a share of: a smaller error cannot change who is whose neighbour. Prototypes
     that coincide (siblings) count once. Raises InvalidInput where fewer than two are left.
     """
-    values = np.unique(np.asarray(prototypes, np.float64), axis=0)
+    values = np.asarray(prototypes, np.float64)
+    values = np.unique(values, axis=0) if len(values) else values
     if len(values) < 2:
         problem = f"`auto` measures how far references lie apart, and there are {len(values)} prototypes that differ"
         raise InvalidInput(Problem("prototypes.max_samples", problem, "give a number, or leave it out"))
