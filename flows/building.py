@@ -45,8 +45,10 @@ class Built:
 def _evaluation_digest(run: Run, target: Target, composition: Composition) -> str | None:
     if target.evaluation_digest is None:
         return None
-    how = run.settings.evaluation.model_dump(mode="json", exclude={"batch_size", "shard_size"})
+    how = run.settings.evaluation.model_dump(mode="json", exclude={"batch_size", "shard_size", "feature_model"})
+    judge = run.model(run.settings.evaluation.feature_model)
     own = [composition.digest, target.evaluation_digest, target.ceiling_digest]
+    own += [] if judge is None else [judge.digest]
     return digest_value(["evaluation", tasks.evaluation.VERSION, *own, how])
 
 
@@ -117,6 +119,7 @@ def _job(run: Run, library: Library, frame: Frame, target: Target, built: Built)
             device="auto",
             batch_size=how.batch_size,
             shown=how.shown,
+            features=run.model(how.feature_model),
         ),
         adapters=tuple(ingredient.adapter for ingredient in built.recipe.ingredients),
         weights=_method_weights(run, library, frame, built.composition),

@@ -1,6 +1,7 @@
 """Check: everything that is wrong with a project, at once, without computing anything and without a service."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,10 @@ def project_problems(project: Project) -> list[Problem]:
     # What earlier runs verified is believed; nothing is written, so that a check leaves no trace.
     memory = load_memory(Workspace(project).memory)
     base = _attempt(found, lambda: resolve_base(settings.base_model, settings.revision, project.root, memory.digests))
+    how = settings.prototypes
+    for other in (how.encoder, how.description_encoder, settings.evaluation.feature_model):
+        if other is not None:
+            _attempt(found, partial(resolve_base, other, None, project.root, memory.digests))
     library = _attempt(found, lambda: discover(settings.library, root=project.root))
     targets = _attempt(found, lambda: discover(settings.targets, root=project.root))
     if base is None:

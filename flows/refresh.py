@@ -79,16 +79,12 @@ def take_stock(run: Run) -> Catalogue:
     return Catalogue(snapshot, take_targets(found.targets, cache=run.memory.digests), failures)
 
 
-def _model(run: Run, name: str | None) -> BaseModel | None:
-    return None if name is None else resolve_base(name, None, run.project.root, run.memory.digests)
-
-
 def _recipe(run: Run, base: BaseModel) -> Recipe:
     how = run.settings.prototypes
-    described = DescriptionPart(how.description_weight, _model(run, how.description_encoder))
+    described = DescriptionPart(how.description_weight, run.model(how.description_encoder))
     return Recipe(
         base=base,
-        encoder=_model(run, how.encoder) or base,
+        encoder=run.model(how.encoder) or base,
         family=run.settings.family,
         pooling=how.pooling,
         layers=how.layers,

@@ -12,6 +12,7 @@ from flows.errors import WorkspaceBusy
 from flows.progress import Stages
 from flows.settings import Project, ProjectSettings, load_project
 from flows.workspace import Workspace
+from tasks.library.base_model import BaseModel, resolve_base
 from tasks.library.memory import Memory, load_memory, save_memory
 
 if TYPE_CHECKING:
@@ -42,6 +43,10 @@ class Run:
             return None
         # A directory of its own: targets are evaluated side by side.
         return registry.download(champion, self.workspace.champion(target, champion.version))
+
+    def model(self, name: str | None) -> BaseModel | None:
+        """A model beside the base, a local directory or a hub id; None for None. Raises InvalidInput."""
+        return None if name is None else resolve_base(name, None, self.project.root, self.memory.digests)
 
     @property
     def settings(self) -> ProjectSettings:

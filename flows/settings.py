@@ -164,6 +164,7 @@ class EvaluationSettings(Frozen):
     seed: int = 0  # of the bootstrap and the random controls
     draws: PositiveInt = 3  # of each random control, averaged
     shown: PositiveInt = 6  # samples in the picture of a target
+    feature_model: str | None = None  # causal-lm: an encoder, for BERTScore; diffusion: CLIP, for CLIP score and KID
     shard_size: PositiveInt = 16  # targets in one Prefect task
 
 
@@ -264,6 +265,12 @@ class ProjectSettings(Frozen):
     audit: AuditSettings = AuditSettings()
     cluster: ClusterSettings = LocalCluster()
     schedule: ScheduleSettings = ScheduleSettings()
+
+    @model_validator(mode="after")
+    def _judged(self) -> "ProjectSettings":
+        if self.evaluation.feature_model is not None and self.family not in (Family.CAUSAL_LM, Family.DIFFUSION):
+            raise ValueError(f"evaluation.feature_model judges texts or images, and {self.family} models make neither")
+        return self
 
 
 class Project(Frozen):

@@ -11,6 +11,7 @@ import torch
 from tasks.evaluation.examiners.setting import Setting
 from tasks.evaluation.examiners.table import evenly_spaced, read_columns
 from tasks.evaluation.limits import Limits
+from tasks.evaluation.metrics.features import BERT_SCORE, bert_scores
 from tasks.evaluation.metrics.language import ANSWER_NLL, ROUGE_L, rouge_l
 from tasks.evaluation.models.causal_lm import (
     Pairs,
@@ -34,11 +35,12 @@ class LanguageExaminer:
     limits: Limits
     batch_size: int
     rows: tuple[int, ...]
+    judge: tuple[Any, Any] | None  # text encoder and tokenizer of BERTScore
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
         """The answer's likelihood decides: it tells models apart that ROUGE-L calls equal."""
-        return ANSWER_NLL, ROUGE_L
+        return (ANSWER_NLL, ROUGE_L) if self.judge is None else (ANSWER_NLL, ROUGE_L, BERT_SCORE)
 
     @property
     def shown(self) -> tuple[tuple[Shape, Shape], ...]:
@@ -58,6 +60,9 @@ class LanguageExaminer:
             ANSWER_NLL.name: torch.cat(losses).double().numpy(),
             ROUGE_L.name: np.asarray(rouge_l(said, self.answers)),
         }
+        if self.judge is not None:
+            model_of_texts, tokenizer = self.judge
+            values[BERT_SCORE.name] = bert_scores(said, self.answers, model=model_of_texts, tokenizer=tokenizer)
         return Examination(values, tuple(said[row] for row in self.rows))
 
 
@@ -75,7 +80,16 @@ def open_causal_lm(setting: Setting) -> LanguageExaminer:
         limits=setting.limits,
         batch_size=setting.batch_size,
         rows=evenly_spaced(len(prompts), setting.shown),
+        judge=_judge(setting),
     )
+
+
+def _judge(setting: Setting) -> tuple[Any, Any] | None:
+    if setting.features is None:
+        return None
+    from tasks.evaluation.models.features import resident_text_encoder
+
+    return resident_text_encoder(setting.features.path, setting.features.digest, setting.device)
 
 
 @cache

@@ -12,6 +12,7 @@ class Setting:
     """The base model, the labelled evaluation set, and how much goes through the model at a time.
 
     `shown` samples, evenly spaced over the file, go into the picture; `limits` cut the texts of a language model.
+    `features` is a model that judges written texts (a text encoder) or drawn images (CLIP); None: nothing does.
     """
 
     family: Family
@@ -21,3 +22,4 @@ class Setting:
     batch_size: int
     shown: int
     limits: Limits = USUAL
+    features: BaseModel | None = None
