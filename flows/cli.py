@@ -1,7 +1,6 @@
 """The `tesserae` command. Heavy packages are imported by the command that needs them: `--help` answers at once."""
 
 import contextlib
-import importlib
 import json
 import os
 import signal
@@ -96,9 +95,9 @@ def _run_flow(location: Path, name: str, *arguments: Any) -> dict[str, Any]:
 
     _heed_signals()
     project = load_project(location)
-    with _stdout_for_the_result(), prefect_server(project.workspace, scheduling=False):
-        # Only now: Prefect reads where its server is when it is imported.
-        run = getattr(importlib.import_module(f"flows.{name}"), name)
+    module = f"flows.{name}"
+    with _stdout_for_the_result(), prefect_server(project.workspace, scheduling=False, ahead=module):
+        run = getattr(sys.modules[module], name)
         report: dict[str, Any] = run(str(project.file), *arguments)
         return report
 

@@ -6,7 +6,7 @@ from flows.settings import Project
 
 def serve_nightly(project: Project, *, cron: str | None, port: int | None) -> None:
     """Serve until interrupted; starts a Prefect server unless PREFECT_API_URL names one."""
-    with prefect_server(project.workspace, scheduling=True, port=port):
+    with prefect_server(project.workspace, scheduling=True, ahead="flows.nightly", port=port):
         from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
         from prefect.deployments.runner import EntrypointType
         from prefect.schedules import Cron

@@ -5,6 +5,7 @@ An existing one where PREFECT_API_URL names it, else an own one for as long as t
 
 import contextlib
 import ctypes
+import importlib
 import os
 import signal
 import socket
@@ -39,14 +40,15 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """Ask Linux to end this child when its parent is gone, so that even `kill -9` of a run leaves no server behind."""
     os.setsid()  # Ctrl-C reaches the run alone, which then ends the server in order
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 
 
-def _healthy(url: str) -> bool:
+def healthy(url: str) -> bool:
+    """Whether a Prefect API answers at this URL."""
     try:
         with urllib.request.urlopen(f"{url}/health", timeout=2) as answer:
             return bool(answer.status == 200)
@@ -56,7 +58,7 @@ def _healthy(url: str) -> bool:
 
 def _wait_until_healthy(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
     deadline = time.monotonic() + START_UP_LIMIT
-    while not _healthy(url):
+    while not healthy(url):
         if server.poll() is not None or time.monotonic() > deadline:
             raise RuntimeError(f"the Prefect server did not start within {START_UP_LIMIT:.0f} s; its log is {log}")
         time.sleep(0.05)
@@ -101,7 +103,7 @@ def quiet_libraries() -> Iterator[None]:
 
 
 def _check_existing(url: str) -> None:
-    if not _healthy(url):
+    if not healthy(url):
         raise InvalidInput(
             Problem(
                 "PREFECT_API_URL",
@@ -112,25 +114,27 @@ def _check_existing(url: str) -> None:
 
 
 @contextlib.contextmanager
-def prefect_server(workspace: Path, *, scheduling: bool, port: int | None = None) -> Iterator[str]:
+def prefect_server(workspace: Path, *, scheduling: bool, ahead: str, port: int | None = None) -> Iterator[str]:
     """Yield the URL of a running Prefect API and export it; a server started here is stopped here.
 
-    Prefect must be imported after this has been entered: it reads its settings once, at import.
+    The module named `ahead` is imported while an own server starts, which takes seconds. Prefect, and what needs it,
+    must not be imported earlier: it reads its settings once, at import.
     """
     existing = os.environ.get("PREFECT_API_URL")
     with quiet_libraries():
         if existing:
             _check_existing(existing)
+            importlib.import_module(ahead)
             yield existing
             return
         home = workspace / "prefect"
         home.mkdir(parents=True, exist_ok=True)
         port = port or free_port()
         with _exported(_environment(home, f"http://127.0.0.1:{port}/api")):
-            yield from _own_server(home, port, scheduling=scheduling)
+            yield from _own_server(home, port, scheduling=scheduling, ahead=ahead)
 
 
-def _own_server(home: Path, port: int, *, scheduling: bool) -> Iterator[str]:
+def _own_server(home: Path, port: int, *, scheduling: bool, ahead: str) -> Iterator[str]:
     url = f"http://127.0.0.1:{port}/api"
     log = home / "server.log"
     services = {} if scheduling else {"PREFECT_SERVER_SERVICES_SCHEDULER_ENABLED": "false"}
@@ -143,23 +147,15 @@ def _own_server(home: Path, port: int, *, scheduling: bool) -> Iterator[str]:
             stdout=output,
             stderr=output,
             env={**os.environ, **services},
-            preexec_fn=_die_with_parent,
+            preexec_fn=die_with_parent,
         )
     try:
-        _import_prefect_meanwhile()
+        importlib.import_module(ahead)
         _wait_until_healthy(url, server, log)
         yield url
     finally:
         _send_last_logs()
         _stop(server)
-
-
-def _import_prefect_meanwhile() -> None:
-    """Import what the run needs while the server starts in its own process, instead of waiting for it."""
-    import mlflow
-    import prefect
-
-    del mlflow, prefect
 
 
 def _send_last_logs() -> None:

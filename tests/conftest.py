@@ -1,12 +1,15 @@
 """What the whole suite shares: the digits example at full effort, and one night over it."""
 
+import atexit
+import functools
 import json
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +17,10 @@ from typing import Any
 import pytest
 import yaml
 
+from flows.services import die_with_parent, free_port, healthy
+
 COMMAND = Path(sys.executable).with_name("tesserae")
+FLOWS = ("audit", "compose", "nightly", "refresh", "train")
 
 
 @dataclass(frozen=True)
@@ -31,13 +37,48 @@ class Finished:
         return json.loads(self.out)
 
 
-def tesserae(*arguments: object) -> Finished:
-    """Run the installed command as a user does."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "MLFLOW_"))}
+def environment() -> dict[str, str]:
+    """The environment of a user who has set nothing: a flow then starts a Prefect server of its own."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "MLFLOW_"))}
+
+
+def run_command(arguments: Sequence[object], variables: Mapping[str, str]) -> Finished:
+    """Run the installed command in an environment."""
     done = subprocess.run(
-        [str(COMMAND), *map(str, arguments)], capture_output=True, text=True, env=environment, timeout=500, check=False
+        [str(COMMAND), *map(str, arguments)], capture_output=True, text=True, env=variables, timeout=500, check=False
     )
     return Finished(done.returncode, done.stdout, done.stderr)
+
+
+@functools.cache
+def with_running_server() -> dict[str, str]:
+    """The environment of a user who has a Prefect server; it is started once and serves every later command.
+
+    A command's own server costs ten seconds, and twenty more with a new workspace. The first night, the runs that are
+    stopped from outside and the schedule start theirs.
+    """
+    home, port = tempfile.mkdtemp(prefix="prefect-"), free_port()
+    quiet = {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "true", "PREFECT_HOME": home}
+    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    server = subprocess.Popen(
+        command,
+        env={**environment(), **quiet},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        preexec_fn=die_with_parent,
+    )
+    atexit.register(shutil.rmtree, home, ignore_errors=True)
+    atexit.register(server.wait)
+    atexit.register(server.terminate)
+    url = f"http://127.0.0.1:{port}/api"
+    wait_until(lambda: healthy(url), limit=180, what="the start of a Prefect server")
+    return {**environment(), **quiet, "PREFECT_API_URL": url}
+
+
+def tesserae(*arguments: object) -> Finished:
+    """Run the installed command as a user does; flows report to one running Prefect server."""
+    return run_command(arguments, with_running_server() if arguments[0] in FLOWS else environment())
 
 
 def wait_until(condition: Callable[[], bool], *, limit: float, what: str) -> None:
@@ -56,6 +97,11 @@ def edit_project(project: Path, change: Callable[[dict[str, Any]], None]) -> Non
     settings = yaml.safe_load(path.read_text(encoding="utf-8"))
     change(settings)
     path.write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
+
+
+def keep_targets(project: Path, count: int) -> None:
+    """Only the first targets: what is asked does not need ten."""
+    edit_project(project, lambda settings: settings.update(targets=settings["targets"][:count]))
 
 
 @dataclass(frozen=True)
@@ -85,7 +131,7 @@ def night(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Night:
     """The example after one night. Not to be changed: copy it."""
     project = tmp_path_factory.mktemp("night") / "project"
     shutil.copytree(digits, project)
-    return Night(project, tesserae("nightly", project, "--json"))
+    return Night(project, run_command(["nightly", project, "--json"], environment()))
 
 
 @pytest.fixture

@@ -99,7 +99,7 @@ def _measured(project: Path, how: AuditSettings) -> Mapping[str, Any]:
 
 
 def _one(project: Path, how: AuditSettings) -> None:
-    with prefect_server(load_project(project).workspace, scheduling=False):
+    with prefect_server(load_project(project).workspace, scheduling=False, ahead="flows.audit"):
         from prefect import flow
 
         print(json.dumps(flow(name="benchmark audit")(_measured)(project, how)))

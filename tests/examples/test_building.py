@@ -35,9 +35,16 @@ def build(directory: Path, plan: Plan = PLAN, seed: int = 0) -> list[tuple[str, 
     return told
 
 
-def test_a_project_names_what_is_there_and_tells_how_far_it_is(tmp_path: Path):
-    told = build(tmp_path / "project")
-    settings = yaml.safe_load((tmp_path / "project" / "project.yaml").read_text())
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[tuple[str, int, int]]]:
+    """A project built into an empty directory, and what was told meanwhile."""
+    project = tmp_path_factory.mktemp("built")
+    return project, build(project)
+
+
+def test_a_project_in_an_empty_directory_names_what_is_there_and_tells_how_far_it_is(built):
+    project, told = built
+    settings = yaml.safe_load((project / "project.yaml").read_text())
     assert settings == {
         "base_model": "base",
         "library": [
@@ -50,12 +57,13 @@ def test_a_project_names_what_is_there_and_tells_how_far_it_is(tmp_path: Path):
     assert told == [("base model", 1, 1), ("adapters", 1, 3), ("adapters", 2, 3), ("adapters", 3, 3)]
 
 
-def test_one_seed_gives_one_project_and_every_member_a_seed_of_its_own(tmp_path: Path):
-    for directory, seed in (("one", 0), ("two", 0), ("three", 1)):
+def test_one_seed_gives_one_project_and_every_member_a_seed_of_its_own(built, tmp_path: Path):
+    one = built[0]
+    for directory, seed in (("same", 0), ("other", 1)):
         build(tmp_path / directory, seed=seed)
-    assert digest_tree(tmp_path / "one") == digest_tree(tmp_path / "two")
-    assert digest_tree(tmp_path / "one") != digest_tree(tmp_path / "three")
-    seeds = {path.read_text() for path in (tmp_path / "one").rglob("adapter/seed")}
+    assert digest_tree(one) == digest_tree(tmp_path / "same")
+    assert digest_tree(one) != digest_tree(tmp_path / "other")
+    seeds = {path.read_text() for path in one.rglob("adapter/seed")}
     assert len(seeds) == 3
 
 
@@ -66,10 +74,7 @@ def test_an_error_leaves_nothing_behind(tmp_path: Path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_empty_directory_is_filled_and_a_full_one_is_left_alone(tmp_path: Path):
-    (tmp_path / "empty").mkdir()
-    build(tmp_path / "empty")
-    assert (tmp_path / "empty" / "project.yaml").is_file()
+def test_a_full_directory_is_left_alone(tmp_path: Path):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine.txt").write_text("keep")
     with pytest.raises(InvalidInput, match="not empty; name a new directory"):

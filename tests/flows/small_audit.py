@@ -50,7 +50,7 @@ def _audited(project: Path) -> dict[str, Any]:
 
 def main(project: Path, what: str) -> None:
     # Prefect reads its settings when it is imported: the server must be there before.
-    with prefect_server(load_project(project).workspace, scheduling=False):
+    with prefect_server(load_project(project).workspace, scheduling=False, ahead="flows.audit"):
         from prefect import flow
 
         print(json.dumps(flow(name=what)(_audited if what == "audit" else _decided)(project)))

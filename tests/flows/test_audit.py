@@ -14,7 +14,7 @@ import pytest
 from flows.auditing import rules_of
 from flows.settings import load_project
 from tasks.audit.rules import BASE
-from tests.conftest import edit_project
+from tests.conftest import edit_project, with_running_server
 from tests.flows.small_audit import SMALL
 
 pytestmark = pytest.mark.services
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.services
 
 def small(project: Path, what: str) -> Any:
     command = [sys.executable, "-m", "tests.flows.small_audit", str(project), what]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=500)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=500, env=with_running_server())
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 

@@ -1,7 +1,6 @@
 """A scheduled night fires and succeeds, on a real Prefect server."""
 
 import json
-import os
 import signal
 import subprocess
 import urllib.request
@@ -10,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from flows.services import free_port
-from tests.conftest import COMMAND, wait_until
+from tests.conftest import COMMAND, environment, wait_until
 
 pytestmark = pytest.mark.services
 
@@ -34,12 +33,11 @@ def states(port: int) -> list[str]:
 
 def test_a_night_served_every_minute_fires_and_succeeds(slept: Path):
     port = free_port()
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "MLFLOW_"))}
     server = subprocess.Popen(
         [str(COMMAND), "schedule", str(slept), "--cron", "* * * * *", "--port", str(port)],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        env=environment,
+        env=environment(),
         start_new_session=True,
     )
     try:

@@ -78,7 +78,10 @@ def test_a_killed_worker_changes_no_bit_and_repeats_no_finished_shard(
     futures = [client.submit(killed_once, part, settings, tmp_path, "r7", pure=False) for part in parts]
     reports = [future.result() for future in futures]
     assert (tmp_path / "marks" / "killed").exists()
-    assert [report.computed for report in reports] == [0, 0, SIZE, SIZE]
+    assert [report.computed for report in reports[:2]] == [0, 0]
+    # The third may have been finished by the worker that died before it could say so: then it is found.
+    assert reports[2].computed in (0, SIZE)
+    assert reports[3].computed == SIZE
     assert {part: part.stat().st_mtime_ns for part in written} == written
     assert not list(tmp_path.glob(".*"))
     assert_same_prototypes(tmp_path, undisturbed, [job.name for job in jobs])

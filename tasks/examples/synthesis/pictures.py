@@ -67,7 +67,7 @@ def draw(style: Style, generator: np.random.Generator) -> tuple[np.ndarray, str]
             pen.rectangle((0, row, side, row + _FINE), fill=ground)
     small = image.resize((SIDE, SIDE), Image.Resampling.BOX)
     pixels = np.asarray(small.convert("L").convert("RGB") if style.grey else small)
-    return pixels / 255.0, f"a {colour} {shape}"
+    return pixels / 255.0, f"{'an' if colour == 'orange' else 'a'} {colour} {shape}"
 
 
 def _shape(
