@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 EXAMPLE ?= example
+TEST_PROCESSES ?= 2
 
 .PHONY: nightly test check format types imports clean ui
 
@@ -18,7 +19,7 @@ test: $(STAMP)  ## lint, types, import contracts and every test
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile
 
 check: test
 

@@ -10,12 +10,13 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from filelock import FileLock
 
 from flows.services import die_with_parent, free_port, healthy
 
@@ -118,20 +119,32 @@ class Night:
 
 
 @pytest.fixture(scope="session")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def common(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory that all processes of a test run share; pytest-xdist gives each of them one below it."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+@pytest.fixture(scope="session")
+def digits(common: Path) -> Path:
     """The digits example, as the command makes it. Not to be changed: copy it."""
-    project = tmp_path_factory.mktemp("digits") / "project"
-    made = tesserae("example", project, "--domain", "digits", "--json")
-    assert made.code == 0, made.err
+    project = common / "digits" / "project"
+    with FileLock(common / "digits.lock"):
+        if not project.exists():
+            made = run_command(["example", project, "--domain", "digits", "--json"], environment())
+            assert made.code == 0, made.err
     return project
 
 
 @pytest.fixture(scope="session")
-def night(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Night:
+def night(digits: Path, common: Path) -> Night:
     """The example after one night. Not to be changed: copy it."""
-    project = tmp_path_factory.mktemp("night") / "project"
-    shutil.copytree(digits, project)
-    return Night(project, run_command(["nightly", project, "--json"], environment()))
+    project, told = common / "night" / "project", common / "night.json"
+    with FileLock(common / "night.lock"):
+        if not told.exists():
+            shutil.copytree(digits, project)
+            told.write_text(json.dumps(asdict(run_command(["nightly", project, "--json"], environment()))))
+    return Night(project, Finished(**json.loads(told.read_text())))
 
 
 @pytest.fixture
