@@ -30,7 +30,6 @@ def _tags(built: Built, verdict: Verdict) -> dict[str, str]:
         "target": built.composition.target,
         "digest": built.composition.digest,
         "evaluation": built.evaluation_digest or "none",
-        "evidence": evidence_of(built),
         "rule": rule_name(built),
         "snapshot": built.composition.snapshot,
         "coverage": f"{built.composition.coverage:.6f}",
@@ -65,6 +64,8 @@ def register_target(run: Run, registry: Registry, library: Library, built: Built
     _point_aliases(registry, version, verdict)
     registered = Registered(registry.by_digest(model, built.composition.digest) or version, new=known is None)
     log_explanation(run, registry, library, built, registered, run_id=run_id)
+    # Last: while it is missing, the next night does all of this again, whatever this one died of.
+    registry.tag(version, {"evidence": evidence_of(built)})
     return registered
 
 

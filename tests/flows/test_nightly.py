@@ -6,12 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import mlflow
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
 from tasks.evaluation.intervals import paired_interval
-from tests.conftest import Night, edit_project, keep_targets, tesserae
+from tests.conftest import Night, edit_project, keep_targets, tesserae, with_running_server
 
 pytestmark = pytest.mark.services
 
@@ -172,6 +173,26 @@ def test_without_labels_coverage_decides_about_the_champion(slept: Path, night: 
     assert report["prototypes_computed"] == 0
     assert {one["target"]: one["aliases"] for one in report["targets"]} == {low: ["challenger"], high: ["champion"]}
     assert all(one["scores"] == {} for one in report["targets"])
+
+
+def test_what_a_night_could_not_explain_the_next_one_explains(slept: Path):
+    keep_targets(slept, 2)
+    edit_project(slept, lambda settings: settings.update(registry={"model_prefix": "unexplained-"}))
+    command = [sys.executable, "-m", "tests.flows.unexplained_night", str(slept)]
+    done = subprocess.run(command, capture_output=True, text=True, env=with_running_server(), check=False, timeout=300)
+    assert done.returncode == 0, done.stderr
+    failed = json.loads(done.stdout.splitlines()[-1])["failures"]
+    assert [one["stage"] for one in failed] == ["register", "register"]
+    report = tesserae("nightly", slept, "--json").json
+    assert report["failures"] == []
+    assert {one["version"] for one in report["targets"]} == {"1"}
+    client = mlflow.MlflowClient(f"sqlite:///{slept}/workspace/mlflow.db")
+    (experiment,) = [one for one in client.search_experiments() if one.name == "project"]
+    children = f"tags.`mlflow.parentRunId` = '{report['mlflow_run']}'"
+    runs = client.search_runs([experiment.experiment_id], filter_string=children)
+    assert len(runs) == 2
+    for run in runs:
+        assert "explanation.html" in {item.path for item in client.list_artifacts(run.info.run_id)}
 
 
 def test_explain_gives_the_night_s_entry_with_the_baselines(night: Night):

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from diffusers import DDIMScheduler, DiffusionPipeline
+from diffusers.utils import logging
 from PIL import Image
 from torch.nn import functional
 
@@ -28,6 +29,7 @@ class Latents:
 
 def load_pipeline(path: Path, device: str) -> Any:
     """The pipeline with every part in evaluation mode; safetensors only."""
+    logging.disable_progress_bar()  # the bars of workers would run through the night's own
     pipeline: Any = DiffusionPipeline.from_pretrained(path, local_files_only=True, use_safetensors=True)
     pipeline.set_progress_bar_config(disable=True)
     for part in pipeline.components.values():
