@@ -2,17 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from flows.work import worker_device
 from tasks.audit.measuring import Need
+from tasks.evaluation.examiners.setting import Setting
+from tasks.evaluation.job import Bootstrap, EvaluationJob
 from tasks.library.snapshot import Reference
-
-if TYPE_CHECKING:
-    from tasks.evaluation.evaluate import Bootstrap
-    from tasks.evaluation.examiners.setting import Setting
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,15 +19,13 @@ class AuditWork:
     on: str
     needs: tuple[Need, ...]
     references: tuple[Reference, ...]
-    setting: "Setting"
-    bootstrap: "Bootstrap"
+    setting: Setting
+    bootstrap: Bootstrap
     threads: int
 
 
-def work_on(on: str, needs: Sequence[Need], known: dict[str, Reference], setting: "Setting", threads: int) -> AuditWork:
+def work_on(on: str, needs: Sequence[Need], known: dict[str, Reference], setting: Setting, threads: int) -> AuditWork:
     """The work for one reference's samples."""
-    from tasks.evaluation.evaluate import Bootstrap
-
     names = sorted({name for need in needs for name, _ in need.weights}) or [on]
     # The audit keeps single values and takes its own intervals over them, paired.
     bootstrap = Bootstrap(resamples=1, level=0.5, seed=0)
@@ -41,7 +36,7 @@ def audit_on_worker(work: AuditWork) -> dict[str, np.ndarray]:
     """Values (n,) of the primary metric by need, higher is better. No file is written."""
     import torch
 
-    from tasks.evaluation.evaluate import EvaluationJob, evaluate_target
+    from tasks.evaluation.evaluate import evaluate_target
     from tasks.evaluation.scores import Direction
 
     torch.set_num_threads(work.threads)
