@@ -7,7 +7,14 @@ import yaml
 from pydantic import TypeAdapter
 
 from flows.cluster import Workers
-from flows.cluster_kinds import kubernetes_options, open_cluster, slurm_options, threads_per_worker, worker_count
+from flows.cluster_kinds import (
+    ALLOCATOR,
+    kubernetes_options,
+    open_cluster,
+    slurm_options,
+    threads_per_worker,
+    worker_count,
+)
 from flows.settings import AnyCluster, ClusterSettings
 from tasks.files import InvalidInput
 
@@ -20,6 +27,20 @@ def where_am_i() -> int:
     return os.getpid()
 
 
+def pages_taken() -> int:
+    """Pages that this process asks the system for while it takes and frees four megabytes two hundred times."""
+    import resource
+
+    def taken() -> int:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+    bytearray(4_000_000)
+    before = taken()
+    for _ in range(200):
+        bytearray(4_000_000)
+    return taken() - before
+
+
 @pytest.mark.services
 def test_local_workers_are_processes_of_their_own_and_end_with_the_run():
     import psutil
@@ -29,6 +50,13 @@ def test_local_workers_are_processes_of_their_own_and_end_with_the_run():
         assert worker != os.getpid()
         assert len(workers.client.scheduler_info()["workers"]) == 2
     assert not psutil.pid_exists(worker)
+
+
+@pytest.mark.services
+def test_a_local_worker_keeps_the_memory_that_a_model_takes_again_and_again():
+    with Workers(settings(kind="local", workers=1)) as workers:
+        # Given back after every use, four megabytes are a thousand pages each time.
+        assert workers.run(pages_taken) < 20_000
 
 
 def test_no_worker_starts_before_there_is_work():
@@ -60,6 +88,7 @@ def test_a_slurm_job_asks_for_what_the_project_file_says():
     for line in ("-p gpu", "-A team", "--cpus-per-task=8", "--mem=30G", "-t 04:00:00", "--gres=gpu:2"):
         assert f"#SBATCH {line}" in script
     assert "module load cuda" in script
+    assert all(f"export {name}={value}" in script for name, value in ALLOCATOR.items())
     assert "--nthreads 1" in script
     assert (worker_count(how), threads_per_worker(how)) == (3, 8)
 
@@ -75,6 +104,7 @@ def test_kubernetes_pods_ask_for_what_the_project_file_says():
     assert container["image"] == "example.org/tesserae:1"
     assert container["resources"]["limits"] == {"cpu": "4", "memory": "16Gi", "nvidia.com/gpu": "1"}
     assert "--nthreads" in container["args"]
+    assert {"name": "MALLOC_TRIM_THRESHOLD_", "value": ALLOCATOR["MALLOC_TRIM_THRESHOLD_"]} in container["env"]
     assert threads_per_worker(how) == 4
 
 
