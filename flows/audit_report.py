@@ -36,10 +36,11 @@ COVER = 10  # references named in the cover
 
 def _pairs(plan: Plan, library: Library, scores: Scores) -> list[Pair]:
     """Single references on others' samples, with the cosine of their deltas."""
-    from tasks.audit.deltas import delta_cosine
+    from tasks.audit.deltas import DeltaCosines
     from tasks.blending.peft_files import read_adapter
 
     adapters = {one.name: one.adapter for one in library.snapshot.references}
+    cosines = DeltaCosines(lambda name: read_adapter(adapters[name], name=name))
     rows = {name: row for row, name in enumerate(plan.stage.names)}
     scale = math.sqrt(plan.stage.spread) or 1.0
     pairs = []
@@ -54,7 +55,7 @@ def _pairs(plan: Plan, library: Library, scores: Scores) -> list[Pair]:
                 source=source,
                 on=need.on,
                 distance=float(np.linalg.norm(offset)) / scale,
-                cosine=delta_cosine(read_adapter(adapters[source]), read_adapter(adapters[need.on])),
+                cosine=cosines.between(source, need.on),
                 transfer=float(scores[need.key].mean() - scores[base].mean()),
                 ceiling=float(scores[own].mean() - scores[base].mean()),
             )

@@ -1,8 +1,13 @@
 """How alike two adapters are: the cosine of their deltas, from the factors alone."""
 
+from collections.abc import Callable
+from functools import lru_cache
+
 import torch
 
 from tasks.blending.adapter import Adapter
+
+_HELD = 256  # adapters whose headers stay open to the eye; tensors are read anew for each pair
 
 
 def inner_product(first: Adapter, second: Adapter) -> float:
@@ -15,10 +20,25 @@ def inner_product(first: Adapter, second: Adapter) -> float:
     return total
 
 
-def delta_cosine(first: Adapter, second: Adapter) -> float:
-    """Cosine of all deltas laid end to end; a module that only one adapts counts as zero in the other.
+class DeltaCosines:
+    """Cosine of all deltas laid end to end between a library's adapters; reads each, and measures it alone, once.
 
-    Rounded to twelve digits, so that the two orders of a pair tie, as ranks want them to.
+    A module that only one of the two adapts counts as zero in the other. Rounded to twelve digits, so that the two
+    orders of a pair tie, as ranks want them to. `read` opens an adapter by its name and raises what it likes.
     """
-    length = (inner_product(first, first) * inner_product(second, second)) ** 0.5
-    return round(inner_product(first, second) / length, 12) if length > 0 else 0.0
+
+    def __init__(self, read: Callable[[str], Adapter]) -> None:
+        self._read = lru_cache(maxsize=_HELD)(read)
+        self._squared: dict[str, float] = {}
+
+    def between(self, first: str, second: str) -> float:
+        """The cosine; zero where either has no delta at all."""
+        length = (self._squared_norm(first) * self._squared_norm(second)) ** 0.5
+        product = inner_product(self._read(first), self._read(second))
+        return round(product / length, 12) if length > 0 else 0.0
+
+    def _squared_norm(self, name: str) -> float:
+        if name not in self._squared:
+            adapter = self._read(name)
+            self._squared[name] = inner_product(adapter, adapter)
+        return self._squared[name]

@@ -1,6 +1,6 @@
 """What an audit says about the library: does likeness mean transfer, what can be rebuilt, what does harm. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -91,17 +91,26 @@ def _spearman(x: np.ndarray, y: np.ndarray) -> float:
     return float(np.corrcoef(rankdata(x), rankdata(y))[0, 1])
 
 
+def clusters_drawn(labels: Sequence[str], resamples: int, generator: np.random.Generator) -> Iterator[np.ndarray]:
+    """Row numbers of as many clusters as there are, drawn with replacement; rows of one label come together."""
+    _, cluster, counts = np.unique(np.array(labels, dtype=str), return_inverse=True, return_counts=True)
+    order, starts = np.argsort(cluster, kind="stable"), np.cumsum(counts) - counts
+    for _ in range(resamples if len(counts) else 0):
+        drawn = generator.integers(len(counts), size=len(counts))
+        sizes = counts[drawn]
+        within = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        yield order[np.repeat(starts[drawn], sizes) + within]
+
+
 def correlation(
     pairs: Sequence[Pair], x: Sequence[float], y: Sequence[float], *, resamples: int, level: float, seed: int
 ) -> Correlation:
     """Correlation of `x` and `y`, one value a pair. Pairs on one reference are drawn together."""
-    first, second, on = np.asarray(x), np.asarray(y), np.array([pair.on for pair in pairs])
-    rows = {name: np.flatnonzero(on == name) for name in sorted(set(on))}
-    names, generator = list(rows), np.random.default_rng(seed)
-    drawn = []
-    for _ in range(resamples if names else 0):
-        taken = np.concatenate([rows[names[i]] for i in generator.integers(len(names), size=len(names))])
-        drawn.append(_spearman(first[taken], second[taken]))
+    first, second = np.asarray(x), np.asarray(y)
+    drawn = [
+        _spearman(first[taken], second[taken])
+        for taken in clusters_drawn([pair.on for pair in pairs], resamples, np.random.default_rng(seed))
+    ]
     finite = np.array([value for value in drawn if np.isfinite(value)])
     tail = (1.0 - level) / 2.0
     low, high = np.quantile(finite, [tail, 1.0 - tail]) if len(finite) else (float("nan"), float("nan"))
@@ -122,8 +131,8 @@ def recovered_share(
     headroom = float((own - base).mean())
     if headroom <= 0:
         return None
-    draws = np.random.default_rng(seed).multinomial(len(base), np.full(len(base), 1 / len(base)), size=resamples)
-    above, below = draws @ (chosen - base), draws @ (own - base)
+    drawn = np.random.default_rng(seed).integers(len(base), size=(resamples, len(base)))
+    above, below = ((values - base)[drawn].sum(axis=1) for values in (chosen, own))
     ratios = above[below > 0] / below[below > 0]
     tail = (1.0 - level) / 2.0
     low, high = np.quantile(ratios, [tail, 1.0 - tail])

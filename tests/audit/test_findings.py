@@ -1,10 +1,15 @@
 """What an audit says about a library, on small tables whose answer is plain."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tasks.audit.findings import (
     Pair,
+    clusters_drawn,
     correlation,
     greedy_cover,
     harmful,
@@ -27,6 +32,20 @@ def test_a_perfect_order_has_correlation_one_and_its_interval_says_so():
 def test_two_pairs_have_no_correlation_at_all():
     pairs = [pair("a", "b", distance=1, transfer=1)] * 2
     assert np.isnan(correlation(pairs, [1, 2], [1, 2], resamples=20, level=0.9, seed=0).value)
+
+
+@given(st.lists(st.sampled_from("abcde"), min_size=1, max_size=12), st.integers(0, 2**32 - 1))
+def test_pairs_on_one_reference_are_drawn_together_and_as_many_references_as_there_are(labels: list[str], seed: int):
+    sizes = Counter(labels)
+    for taken in clusters_drawn(labels, 5, np.random.default_rng(seed)):
+        times = Counter(taken.tolist())
+        drawn = {label: {times[row] for row, one in enumerate(labels) if one == label} for label in sizes}
+        assert all(len(counts) == 1 for counts in drawn.values())
+        assert sum(next(iter(counts)) for counts in drawn.values()) == len(sizes)
+
+
+def test_nothing_is_drawn_from_nobody():
+    assert list(clusters_drawn([], 5, np.random.default_rng(0))) == []
 
 
 def test_siblings_are_near_and_harm_each_other():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from tasks.audit.deltas import delta_cosine, inner_product
+from tasks.audit.deltas import DeltaCosines, inner_product
 from tasks.audit.features import FEATURES
 from tasks.audit.schedule import stalest_first
 from tasks.audit.store import Result, ScoreStore, read_results, write_results
@@ -57,4 +57,25 @@ def test_the_inner_product_from_factors_is_that_of_the_dense_deltas():
     first, second = adapter(0, 2), adapter(1, 3)
     deltas = [dense(one.modules["layer"].factors(torch.float64)) for one in (first, second)]
     assert inner_product(first, second) == pytest.approx(float((deltas[0] * deltas[1]).sum()))
-    assert delta_cosine(first, first) == pytest.approx(1.0)
+
+
+def test_the_cosine_of_deltas_is_that_of_the_dense_ones_whichever_comes_first_and_each_adapter_is_opened_once():
+    library, opened = {"one": adapter(0, 2), "other": adapter(1, 3)}, list[str]()
+
+    def read(name: str) -> Adapter:
+        opened.append(name)
+        return library[name]
+
+    cosines = DeltaCosines(read)
+    flat = {name: dense(one.modules["layer"].factors(torch.float64)).flatten() for name, one in library.items()}
+    expected = torch.nn.functional.cosine_similarity(flat["one"], flat["other"], dim=0)
+    assert cosines.between("one", "other") == pytest.approx(float(expected))
+    assert cosines.between("other", "one") == cosines.between("one", "other")
+    assert cosines.between("one", "one") == pytest.approx(1.0)
+    assert sorted(opened) == ["one", "other"]
+
+
+def test_an_adapter_without_any_delta_is_like_no_other():
+    nothing = Adapter(name="nothing", naming=None, config=None, modules={}, whole={})  # type: ignore[arg-type]
+    cosines = DeltaCosines({"nothing": nothing, "one": adapter(0, 2)}.__getitem__)
+    assert cosines.between("nothing", "one") == 0.0

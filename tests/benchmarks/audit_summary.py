@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tasks.audit.choice import Policy, choose_rules
-from tasks.audit.deltas import delta_cosine
+from tasks.audit.deltas import DeltaCosines
 from tasks.audit.findings import Pair, correlation
 from tasks.audit.rules import BASE
 from tasks.audit.scenes import stage_of
@@ -77,14 +77,14 @@ def correlations(unit: Unit) -> dict[str, Any]:
     """Spearman's rank correlations of 1-to-1 transfer over all ordered pairs of the domain's tasks."""
     prototypes, place = make_prototypes(unit.place), unit.place
     scale = math.sqrt(stage_of(prototypes).spread)
-    adapters = {name: read_adapter(place.adapter(name)) for name in place.names}
+    cosines = DeltaCosines(lambda name: read_adapter(place.adapter(name)))
     base = {name: unit.mean(name, {}) for name in place.names}
     pairs = [
         Pair(
             source=source,
             on=on,
             distance=float(np.linalg.norm(prototypes[source].prototype - prototypes[on].prototype)) / scale,
-            cosine=delta_cosine(adapters[source], adapters[on]),
+            cosine=cosines.between(source, on),
             transfer=unit.mean(on, {source: 1.0}) - base[on],
             ceiling=unit.mean(on, {on: 1.0}) - base[on],
         )
