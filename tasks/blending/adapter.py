@@ -51,13 +51,14 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Module:
-    """One adapted module: stored factors, their layout, rank and scale."""
+    """One adapted module: stored factors, their layout, rank and scale, and the delta's Frobenius norm if known."""
 
     a: Readable
     b: Readable
     layout: Layout
     rank: int
     scale: float
+    norm: float | None = None
 
     def factors(self, dtype: torch.dtype) -> Factors:
         """Read both factors as matrices A (r, in) and B (out, r) of `dtype`."""

@@ -67,6 +67,12 @@ def module_factors(blend: Blend) -> dict[str, Factors]:
     return {module: _matrices(blend, *keys) for module, keys in _keys(blend).items()}
 
 
+def changes_nothing(blend: Blend) -> bool:
+    """Whether the blend leaves the base as it is: every delta is zero, and no parameter is given in full."""
+    factors = module_factors(blend)
+    return len(blend.tensors) == 2 * len(factors) and not any(bool(one.b.any()) for one in factors.values())
+
+
 def _matrices(blend: Blend, a_key: str, b_key: str) -> Factors:
     a, b = blend.tensors[a_key], blend.tensors[b_key]
     return Factors(a=a.reshape(a.shape[0], -1), b=b.reshape(b.shape[0], a.shape[0]), scale=1.0)

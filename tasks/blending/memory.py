@@ -1,10 +1,12 @@
 """Blending in memory, for adapters that fit: the evaluation's blends, examples and tests."""
 
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 
-from tasks.blending.adapter import Adapter
+from tasks.blending.adapter import Adapter, Held, Module
 from tasks.blending.blend import Blend, assembled, with_whole_parameters
 from tasks.blending.compatibility import check_blendable, layouts, union
 from tasks.blending.factors import Factors
@@ -13,7 +15,7 @@ from tasks.blending.module_blend import Blended, blend_module
 from tasks.blending.profiles import Profile, arrange
 from tasks.blending.recompression import Exact, Recompression, ToEnergy, ToRank
 from tasks.blending.report import summed
-from tasks.blending.stacking import stack_module
+from tasks.blending.stacking import delta_norm, stack_module
 from tasks.blending.whole_parameters import blended_parameters
 
 
@@ -60,6 +62,27 @@ def blend_adapters(
     )
     report = summed(arrangement.rank, {module: found[1] for module, found in blended.items()})
     return with_whole_parameters(assembled(arrangement, factors, report), parameters)
+
+
+def stored_bytes(adapter: Adapter) -> int:
+    """Size of the adapter's tensors in its file."""
+    tensors = [tensor for module in adapter.modules.values() for tensor in (module.a, module.b)]
+    return sum(math.prod(one.shape) * one.dtype.itemsize for one in (*tensors, *adapter.whole.values()))
+
+
+def resident(adapter: Adapter) -> Adapter:
+    """The adapter with its tensors read and its deltas' norms known, for one that is blended many times.
+
+    Raises InvalidInput when its file ends before its tensors do.
+    """
+    modules = {name: _resident(module) for name, module in adapter.modules.items()}
+    return replace(adapter, modules=modules, whole={name: Held(one.read()) for name, one in adapter.whole.items()})
+
+
+def _resident(module: Module) -> Module:
+    a, b = module.a.read(), module.b.read()
+    norm = delta_norm(a, b.reshape(module.layout.out, module.rank).float(), module)
+    return replace(module, a=Held(a), b=Held(b), norm=norm)
 
 
 def _stacked(terms: Sequence[tuple[float, Adapter]], module: str) -> Blended | None:

@@ -30,7 +30,7 @@ def stack_module(key: str, terms: Sequence[Term], dtype: torch.dtype) -> tuple[T
         a[rows] = own_a
         wide = own_b.float()
         b[:, rows] = wide * (weight * module.scale)
-        norms[name] = abs(weight * module.scale) * _norm(own_a.reshape(module.rank, -1).float(), wide)
+        norms[name] = abs(weight) * (delta_norm(own_a, wide, module) if module.norm is None else module.norm)
         if not math.isfinite(norms[name]):
             raise InvalidInput(not_finite(name, key))
         start += module.rank
@@ -38,5 +38,7 @@ def stack_module(key: str, terms: Sequence[Term], dtype: torch.dtype) -> tuple[T
     return a, b.reshape(layout.out, rank, *layout.b_tail), report
 
 
-def _norm(a: Tensor, b: Tensor) -> float:
-    return float(((a @ a.T) * (b.T @ b)).sum().clamp(min=0).sqrt())
+def delta_norm(stored_a: Tensor, b: Tensor, module: Module) -> float:
+    """Frobenius norm of the module's delta from A as stored and B (out, r) in float32; NaN or infinite if they are."""
+    a = stored_a.reshape(module.rank, -1).float()
+    return abs(module.scale) * float(((a @ a.T) * (b.T @ b)).sum().clamp(min=0).sqrt())

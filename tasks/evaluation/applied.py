@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from peft import PeftConfig, PeftModel, get_peft_model, set_peft_model_state_dict
 
-from tasks.blending.blend import Blend, module_factors
+from tasks.blending.blend import Blend, changes_nothing, module_factors
 from tasks.evaluation.folded import foldable, folded
 
 
@@ -15,11 +15,14 @@ from tasks.evaluation.folded import foldable, folded
 def applied(base: torch.nn.Module, blend: Blend) -> Iterator[torch.nn.Module]:
     """Yield the base model with the blend on it; afterwards the base has its own parameters again, bit for bit.
 
-    Nothing is written to disk. PEFT carries the factors, but for heavy ones, which are folded into the weights.
+    Nothing is written to disk. PEFT carries the factors, but for heavy ones, which are folded into the weights, and for
+    those that are all zero, which need nobody.
     Raises ValueError when PEFT does not take every tensor of the blend.
     """
     with kept(base):
-        if foldable(base, blend):
+        if changes_nothing(blend):
+            yield base.eval()
+        elif foldable(base, blend):
             with folded(base, module_factors(blend)):
                 yield base.eval()
         else:

@@ -7,6 +7,7 @@ import numpy as np
 from tasks.blending.adapter import Adapter
 from tasks.blending.blend import Blend
 from tasks.blending.exact import blend_exact
+from tasks.blending.memory import resident, stored_bytes
 from tasks.blending.peft_files import read_adapter
 from tasks.evaluation.applied import applied
 from tasks.evaluation.controls import norm_matched, permuted_weights, random_control
@@ -18,6 +19,9 @@ from tasks.evaluation.scores import Examination, Score, Shown, TargetScores
 from tasks.files import digest_value
 
 RANDOM, PERMUTED = "random", "permuted"
+RESIDENT = (
+    1 << 30
+)  # bytes of adapters that a worker keeps while it scores one target; larger ones are read piece by piece
 
 
 def evaluate_target(job: EvaluationJob) -> TargetScores:
@@ -42,13 +46,19 @@ def evaluate_target(job: EvaluationJob) -> TargetScores:
 
 def _blends(job: EvaluationJob) -> Iterator[tuple[str, Blend]]:
     """Every method's blend, one in memory at a time; a control appears once per draw."""
-    adapters = [read_adapter(directory) for directory in job.adapters]
+    adapters = _read_once([read_adapter(directory) for directory in job.adapters])
     for method, weights in job.weights.items():
         yield method, _blend(job, adapters, weights)
     if job.controlled is not None:
         yield from _controls(job, adapters, job.weights[job.controlled])
     for method, directory in job.whole.items():
         yield method, _blend(job, [read_adapter(directory)], [1.0])
+
+
+def _read_once(adapters: Sequence[Adapter]) -> Sequence[Adapter]:
+    """The adapters in memory, where they fit there all at once: each method blends most of them again."""
+    small = sum(stored_bytes(adapter) for adapter in adapters) <= RESIDENT
+    return [resident(adapter) for adapter in adapters] if small else adapters
 
 
 def _controls(job: EvaluationJob, adapters: Sequence[Adapter], weights: Sequence[float]) -> Iterator[tuple[str, Blend]]:

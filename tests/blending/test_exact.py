@@ -8,9 +8,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from peft import LoraConfig
+from safetensors.torch import load_file
 
-from tasks.blending.blend import module_norms, random_like, rescale
+from tasks.blending.blend import changes_nothing, module_norms, random_like, rescale
 from tasks.blending.exact import blend_exact
+from tasks.blending.memory import resident, stored_bytes
 from tasks.blending.peft_files import read_adapter, write_adapter
 from tests.blending.models import peft_deltas, relative_error, save_random_adapter, weighted_sum
 
@@ -75,6 +77,33 @@ def test_shares_of_a_module_are_the_shares_of_the_norm_and_sum_to_one(tmp_path):
     norms = [weight * float(peft_deltas(d)[module].norm()) for d, weight in zip(directories, (0.5, 2.0), strict=True)]
     assert list(blend.shares[module].values()) == pytest.approx([norm / sum(norms) for norm in norms])
     assert blend.shares["layers.0.down_proj"] == {str(directories[1]): 1.0}
+
+
+def test_adapters_held_in_memory_blend_to_the_same_bits_and_their_files_are_not_opened_again(tmp_path):
+    directories = two_adapters(tmp_path)
+    read = [read_adapter(directory) for directory in directories]
+    held = [resident(adapter) for adapter in read]
+    expected = blend_exact(read, [0.5, -2.0], base_model_name=NAME, revision=None)
+    assert (
+        stored_bytes(read[0])
+        == stored_bytes(held[0])
+        == sum(
+            tensor.numel() * tensor.element_size()
+            for tensor in load_file(directories[0] / "adapter_model.safetensors").values()
+        )
+    )
+    for directory in directories:
+        (directory / "adapter_model.safetensors").unlink()
+    found = blend_exact(held, [0.5, -2.0], base_model_name=NAME, revision=None)
+    assert found.config == expected.config
+    assert found.shares == expected.shares
+    assert all(torch.equal(found.tensors[key], tensor) for key, tensor in expected.tensors.items())
+
+
+def test_only_a_blend_without_any_delta_changes_nothing(tmp_path):
+    adapters = [read_adapter(directory) for directory in two_adapters(tmp_path)]
+    for weights, still in (([0.0, 0.0], True), ([0.0, 1e-6], False), ([1.0, 1.0], False)):
+        assert changes_nothing(blend_exact(adapters, weights, base_model_name=NAME, revision=None)) == still
 
 
 def test_module_norms_rescale_and_the_random_control_agree_on_norms(tmp_path):

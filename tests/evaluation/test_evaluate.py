@@ -89,6 +89,17 @@ def test_controls_are_the_same_in_a_rerun_and_differ_between_targets(world):
     assert len(drawn) > 1
 
 
+def test_adapters_too_large_to_keep_give_the_same_scores(world, monkeypatch: pytest.MonkeyPatch):
+    expected = evaluate_target(job_of(world)).values
+    monkeypatch.setattr("tasks.evaluation.evaluate.RESIDENT", 0)
+    found = evaluate_target(job_of(world)).values
+    assert all(
+        np.array_equal(found[method][metric], value)
+        for method, values in expected.items()
+        for metric, value in values.items()
+    )
+
+
 def test_no_adapter_file_is_written(world):
     before = sorted(world.root.rglob("*"))
     evaluate_target(job_of(world))
