@@ -32,6 +32,11 @@ def work_on(on: str, needs: Sequence[Need], known: dict[str, Reference], setting
     return AuditWork(on, tuple(needs), tuple(known[name] for name in names), setting, bootstrap, threads)
 
 
+def prepare_to_audit() -> None:
+    """Import on a worker what an audit needs there: seconds, that pass while the flow still plans."""
+    import tasks.evaluation.evaluate  # noqa: F401
+
+
 def audit_on_worker(work: AuditWork) -> dict[str, np.ndarray]:
     """Values (n,) of the primary metric by need, higher is better. No file is written."""
     import torch

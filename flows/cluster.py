@@ -21,11 +21,14 @@ class Workers:
         self._stack = contextlib.ExitStack()
         self._client: Client | None = None
         self._opening = threading.Lock()  # shards ask from several threads at once
+        self._early: threading.Thread | None = None
 
     def __enter__(self) -> "Workers":
         return self
 
     def __exit__(self, *failure: object) -> None:
+        if self._early is not None:
+            self._early.join()
         self._stack.close()
         self._client = None
 
@@ -50,6 +53,21 @@ class Workers:
                 logging.getLogger("distributed.nanny").setLevel(logging.ERROR)
                 self._client = self._stack.enter_context(open_cluster(self._settings))
             return self._client
+
+    def start(self, prepare: Callable[[], None]) -> None:
+        """Start the workers, and `prepare()` on each, while this process does something else: work is sure to come.
+
+        What fails here is told to whoever then asks for a worker.
+        """
+        if self._early is None:
+            self._early = threading.Thread(target=self._start, args=(prepare,), daemon=True)
+            self._early.start()
+
+    def _start(self, prepare: Callable[[], None]) -> None:
+        with contextlib.suppress(Exception):
+            workers = self.client.scheduler_info(n_workers=-1)["workers"]
+            for preparing in [self.client.submit(prepare, workers=[worker], pure=False) for worker in workers]:
+                preparing.result()
 
     def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Run `function(*arguments)` on a worker and wait; its exception is raised here."""

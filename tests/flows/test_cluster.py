@@ -1,6 +1,8 @@
 """Every kind of cluster: real processes where this machine has them, the real job script or manifest elsewhere."""
 
+import functools
 import os
+from pathlib import Path
 
 import pytest
 import yaml
@@ -25,6 +27,14 @@ def settings(**values: object) -> AnyCluster:
 
 def where_am_i() -> int:
     return os.getpid()
+
+
+def leave_a_trace(directory: Path) -> None:
+    (directory / str(os.getpid())).touch()
+
+
+def nothing() -> None:
+    """What a worker may be asked to prepare."""
 
 
 def pages_taken() -> int:
@@ -57,6 +67,29 @@ def test_a_local_worker_keeps_the_memory_that_a_model_takes_again_and_again():
     with Workers(settings(kind="local", workers=1)) as workers:
         # Given back after every use, four megabytes are a thousand pages each time.
         assert workers.run(pages_taken) < 20_000
+
+
+@pytest.mark.services
+def test_workers_started_early_are_prepared_each_and_end_with_the_run(tmp_path: Path):
+    import psutil
+
+    with Workers(settings(kind="local", workers=2)) as workers:
+        workers.start(functools.partial(leave_a_trace, tmp_path))
+    traces = [int(trace.name) for trace in tmp_path.iterdir()]
+    assert len(traces) == 2
+    assert not any(psutil.pid_exists(worker) for worker in traces)
+
+
+def test_workers_that_cannot_start_early_say_so_when_they_are_asked_for():
+    import dask
+
+    with (
+        dask.config.set({"distributed.comm.timeouts.connect": "1s"}),
+        Workers(settings(kind="address", address="tcp://127.0.0.1:9")) as workers,
+    ):
+        workers.start(nothing)
+        with pytest.raises(InvalidInput, match="no Dask scheduler answers"):
+            workers.run(where_am_i)
 
 
 def test_no_worker_starts_before_there_is_work():
