@@ -8,14 +8,10 @@ references have changed, against the first; `peak_mb` is the largest resident si
 
 import argparse
 import json
-import multiprocessing
 import os
 import resource
 import shutil
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -32,6 +28,7 @@ from tasks.library.families import Family
 from tasks.prototypes.extraction import Job, extract_shard
 from tasks.prototypes.settings import ExtractionSettings, Machine
 from tasks.prototypes.shards import balanced_shards
+from tests.benchmarks.commands import seconds_of_processes, tesserae
 from tests.benchmarks.prototypes import MAX_TOKENS, TOKEN_BUDGET, save_model, texts
 from tests.library.projects import random_rows, save_adapter, save_base, save_samples
 from tests.prototypes.recipes import recipe_for
@@ -51,16 +48,6 @@ def write_project(root: Path, family: str, **prototypes: Any) -> None:
         "cluster": {"kind": "local", "workers": WORKERS},
     }
     (root / "project.yaml").write_text(yaml.safe_dump(settings))
-
-
-def refresh(root: Path) -> tuple[dict[str, Any], float]:
-    """The command's report, and its seconds from start to end."""
-    command = [str(Path(sys.executable).with_name("tesserae")), "refresh", str(root), "--json"]
-    started = time.perf_counter()
-    answer = subprocess.run(command, capture_output=True, text=True, check=False)
-    if answer.returncode != 0:
-        raise SystemExit(answer.stdout + answer.stderr[-4000:])
-    return json.loads(answer.stdout), time.perf_counter() - started
 
 
 def text_library(root: Path, references: int, each: int) -> None:
@@ -93,17 +80,8 @@ def flow_case(root: Path, references: int, each: int) -> dict[str, Any]:
     folders = sorted((root / "library").iterdir())
     jobs = [Job(folder.name, folder.name, str(folder / "samples.parquet")) for folder in folders]
     shards = balanced_shards(jobs, size=50, workers=WORKERS)
-    started = time.perf_counter()
-    context = multiprocessing.get_context("spawn")
-    workers = [
-        context.Process(target=bare, args=(settings, shards[rank::WORKERS], root / "bare")) for rank in range(WORKERS)
-    ]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    bare_s = time.perf_counter() - started
-    report, whole_s = refresh(root)
+    bare_s = seconds_of_processes(bare, [(settings, shards[rank::WORKERS], root / "bare") for rank in range(WORKERS)])
+    report, whole_s = tesserae("refresh", root)
     case = f"flow, {references} references on {WORKERS} workers"
     return line(
         case,
@@ -124,10 +102,10 @@ def incremental_case(root: Path, references: int) -> dict[str, Any]:
         shutil.copytree(root / "adapter", folder / "adapter")
         save_samples(folder / "samples.parquet", random_rows(4, number))
     write_project(root, "encoder")
-    _, first_s = refresh(root)
+    _, first_s = tesserae("refresh", root)
     for number in range(5, references, references // 10):
         save_samples(root / "library" / f"r{number:05d}" / "samples.parquet", random_rows(4, references + number))
-    report, second_s = refresh(root)
+    report, second_s = tesserae("refresh", root)
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1000
     case = f"incremental, 10 of {references} changed"
     return line(case, second_s, "first refresh", first_s, peak_mb=round(peak), computed=report["prototypes_computed"])
