@@ -41,7 +41,9 @@ class Domain(StrEnum):
 
 
 @contextlib.contextmanager
-def _exit_codes(as_json: bool) -> Iterator[None]:
+def _exit_codes(
+    as_json: bool, *, kept: str = "finished work is kept, the next run goes on from there"
+) -> Iterator[None]:
     """Errors to the exit codes of the contract; no stack trace is shown where the input is at fault."""
     from flows.errors import WorkspaceBusy
 
@@ -56,7 +58,7 @@ def _exit_codes(as_json: bool) -> Iterator[None]:
         typer.echo(f"could not run: {error}", err=True)
         raise typer.Exit(COULD_NOT_RUN) from error
     except KeyboardInterrupt as error:
-        typer.echo("interrupted; finished work is kept, the next run goes on from there", err=True)
+        typer.echo(f"interrupted; {kept}", err=True)
         raise typer.Exit(INTERRUPTED) from error
     except Exception as error:
         # Nobody's input: the trace is what a report of it needs.
@@ -119,9 +121,10 @@ def example(
     as_json: AsJson = False,
 ) -> None:
     """Make a complete, runnable project on embedded data."""
-    with _exit_codes(as_json):
+    with _exit_codes(as_json, kept="nothing was made"):
         from flows.example import make_example
 
+        _heed_signals()
         with _stdout_for_the_result():
             made = make_example(directory, domain.value, seed=seed)
         typer.echo(json.dumps(made) if as_json else f"{made['project']} is ready: tesserae nightly {directory}")

@@ -3,7 +3,7 @@
 import contextlib
 import fcntl
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +28,7 @@ class Run:
     workers: Workers
     memory: Memory
     stages: Stages
+    models: dict[str, BaseModel] = field(default_factory=dict)  # resolved so far; a hub id asks the hub once a run
 
     def registry(self) -> "Registry":
         """The MLflow side of the project."""
@@ -46,7 +47,11 @@ class Run:
 
     def model(self, name: str | None) -> BaseModel | None:
         """A model beside the base, a local directory or a hub id; None for None. Raises InvalidInput."""
-        return None if name is None else resolve_base(name, None, self.project.root, self.memory.digests)
+        if name is None:
+            return None
+        if name not in self.models:
+            self.models[name] = resolve_base(name, None, self.project.root, self.memory.digests)
+        return self.models[name]
 
     @property
     def settings(self) -> ProjectSettings:

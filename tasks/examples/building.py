@@ -1,9 +1,10 @@
 """What the examples share: a base, then one member after another in worker processes, then project.yaml."""
 
+import contextlib
 import multiprocessing
 import os
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,9 +70,7 @@ def build_project(directory: Path, plan: Plan, *, seed: int, progress: Progress)
     references, targets = _members(plan, seed)
     everyone = [*references, *targets]
     with new_project(directory) as project:
-        # spawn: a forked child would inherit torch's thread pool in an undefined state
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(os.cpu_count(), mp_context=context) as pool:
+        with _processes() as pool:
             pool.submit(plan.make_base, project, seed).result()
             progress("base model", 1, 1)
             jobs = [pool.submit(plan.make_member, project, member, seed) for member in everyone]
@@ -85,6 +84,23 @@ def build_project(directory: Path, plan: Plan, *, seed: int, progress: Progress)
             **plan.settings,
         }
         (project / "project.yaml").write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
+
+
+@contextlib.contextmanager
+def _processes() -> Iterator[ProcessPoolExecutor]:
+    """A process for each core; they end at once when the block is left by an error, whatever they are training."""
+    before = set(multiprocessing.active_children())
+    # spawn: a forked child would inherit torch's thread pool in an undefined state
+    pool = ProcessPoolExecutor(os.cpu_count(), mp_context=multiprocessing.get_context("spawn"))
+    try:
+        yield pool
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in set(multiprocessing.active_children()) - before:
+            process.terminate()
+        raise
+    finally:
+        pool.shutdown()
 
 
 def train_member(

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 from hypothesis import given, settings
@@ -16,6 +17,7 @@ from transformers import AutoModel, AutoTokenizer
 from tasks.evaluation.examiners.opening import open_examiner
 from tasks.evaluation.metrics.features import bert_scores, clip_scores, kernel_distances
 from tasks.evaluation.models.features import Clip, resident_clip
+from tasks.files import InvalidInput
 from tasks.library.base_model import BaseModel
 from tests.evaluation import tiny
 from tests.evaluation.test_families import folder, llama, painter
@@ -136,3 +138,12 @@ def test_drawn_images_are_judged_and_the_denoising_loss_still_decides(painter, c
     found, plain = examiner.examine(examiner.base), open_examiner(painter[0])
     assert [found.values[name].shape for name in names] == [(3,), (3,), (3,)]
     np.testing.assert_allclose(found.answers, plain.examine(plain.base).answers, atol=1e-6)
+
+
+def test_one_image_cannot_be_judged_and_the_message_says_what_to_do(painter, clip_folder: Path, tmp_path: Path):
+    alone = tmp_path / "one.parquet"
+    pq.write_table(pq.read_table(painter[0].evaluation).slice(0, 1), alone)
+    setting = replace(painter[0], evaluation=str(alone))
+    assert open_examiner(setting).shown
+    with pytest.raises(InvalidInput, match=r"it has one image.*feature_model"):
+        open_examiner(judged_by(setting, clip_folder))

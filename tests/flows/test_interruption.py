@@ -115,3 +115,15 @@ def test_a_killed_dask_worker_ends_no_run_repeats_no_finished_shard_and_changes_
     for digest, one in disturbed.items():
         for part in ("prototype", "half_a", "half_b", "within_std", "standard_error", "count"):
             np.testing.assert_array_equal(getattr(one, part), getattr(undisturbed[digest], part))
+
+
+def test_an_example_that_is_ended_in_the_middle_leaves_neither_processes_nor_files(tmp_path: Path):
+    making = start("example", tmp_path / "project")
+    wait_until(lambda: any(tmp_path.glob("*/base/config.json")), limit=240, what="the example's base model")
+    family = family_of(making)
+    assert family
+    making.send_signal(signal.SIGTERM)
+    _, messages = making.communicate(timeout=120)
+    assert making.returncode == 130, messages.decode()
+    wait_until(lambda: gone(family), limit=15, what="the end of the processes that train")
+    assert list(tmp_path.iterdir()) == []

@@ -16,6 +16,7 @@ from tasks.evaluation.metrics.features import CLIP_SCORE, KID, clip_scores, kern
 from tasks.evaluation.models.diffusion import Latents, draw_images, encode, image_side, load_pipeline, noise_losses
 from tasks.evaluation.models.features import Clip, resident_clip
 from tasks.evaluation.scores import Examination, Metric, Shape
+from tasks.files import InvalidInput, Problem
 
 _LEVELS = 8  # noise levels each image is measured at, evenly spaced over the schedule
 _DRAWING_STEPS = 20  # of DDIM, for the picture alone
@@ -101,6 +102,14 @@ def open_diffusion(setting: Setting) -> DiffusionExaminer:
     pipeline = resident_pipeline(setting.base.path, setting.base.digest, setting.device)
     table = read_columns(setting.evaluation, required=("image",))
     images = [decoded(value) for value in table["image"].to_pylist()]
+    if setting.features is not None and len(images) < 2:
+        raise InvalidInput(
+            Problem(
+                setting.evaluation,
+                "it has one image, and a kernel distance compares two or more",
+                "add images, or leave evaluation.feature_model out",
+            )
+        )
     captions = table["text"].to_pylist() if "text" in table.column_names else [""] * len(images)
     side = image_side(pipeline)
     latents = encode(pipeline, images, captions, side=side)
