@@ -2,18 +2,16 @@
 
 from typing import Annotated
 
-from pydantic import BaseModel as Model
-from pydantic import ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
+from flows.strict import Frozen
 from tasks.projection.preparation import Preparation
 
 Confidence = Annotated[float, Field(gt=0, lt=1)]
 
 
-class AuditSettings(Model):
+class AuditSettings(Frozen):
     """How references are audited, and how an audit becomes a choice; what the values rest on is in docs/audit.md."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     nightly: bool = False  # whether `tesserae nightly` audits before it composes
     references: PositiveInt = 200  # at most so many a night, the stalest first

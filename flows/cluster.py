@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from flows.cluster_kinds import open_cluster, threads_per_worker, worker_count
-from flows.settings import AnyCluster
+from flows.cluster_settings import AnyCluster
 
 if TYPE_CHECKING:
     from distributed import Client

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import singledispatch
 from typing import TYPE_CHECKING, Any
 
-from flows.settings import (
+from flows.cluster_settings import (
     AddressCluster,
     AnyCluster,
     CudaCluster,

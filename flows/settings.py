@@ -9,8 +9,6 @@ from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     NonNegativeFloat,
     PositiveFloat,
@@ -21,18 +19,14 @@ from pydantic import (
 
 from flows.audit_settings import AuditSettings
 from flows.blend import ElementType, ProfileName
+from flows.cluster_settings import ClusterSettings, LocalCluster
+from flows.strict import Frozen
 from tasks.files import InvalidInput, Problem
 from tasks.library.families import Family
 from tasks.prototypes.settings import Pooling
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Source = str | list[dict[str, Any]]  # a directory glob, a manifest file, or the entries themselves
-
-
-class Frozen(BaseModel):
-    """Immutable, and strict about names: a misspelt key must never be ignored in silence."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class VariantName(StrEnum):
@@ -175,67 +169,6 @@ class RegistrySettings(Frozen):
     experiment: str | None = None  # None is the project directory's name
     model_prefix: str = ""
     coverage_floor: Share = 0.6  # without labels, a target the library explains worse than this is not promoted
-
-
-class AnyCluster(Frozen):
-    """What all kinds of Dask clusters share."""
-
-    attempts: PositiveInt = 2  # tries of a shard before it counts as failed
-
-
-class LocalCluster(AnyCluster):
-    """Worker processes on this machine."""
-
-    kind: Literal["local"] = "local"
-    workers: PositiveInt | None = None  # None: one per two cores, at least two
-
-
-class CudaCluster(AnyCluster):
-    """One worker process per GPU of this machine (extra `gpu`)."""
-
-    kind: Literal["cuda"]
-    devices: tuple[int, ...] | None = None  # None: all of them
-    threads: PositiveInt = 4  # of one worker, for reading and preparing samples
-
-
-class SlurmCluster(AnyCluster):
-    """Workers as jobs of a Slurm queue (extra `slurm`)."""
-
-    kind: Literal["slurm"]
-    workers: PositiveInt
-    queue: str | None = None
-    account: str | None = None
-    cores: PositiveInt = 8
-    memory: str = "32GB"
-    walltime: str = "04:00:00"
-    gpus: Annotated[int, Field(ge=0)] = 1
-    prologue: tuple[str, ...] = ()  # shell lines before the worker starts: modules, an environment
-
-
-class KubernetesCluster(AnyCluster):
-    """Workers as pods of the Dask operator (extra `kubernetes`)."""
-
-    kind: Literal["kubernetes"]
-    workers: PositiveInt
-    image: str  # has Tesserae and the workspace's file system
-    namespace: str = "default"
-    cpu: PositiveInt = 4
-    memory: str = "16Gi"
-    gpus: Annotated[int, Field(ge=0)] = 1
-
-
-class AddressCluster(AnyCluster):
-    """The workers of a scheduler that runs already."""
-
-    kind: Literal["address"]
-    address: str  # for instance tcp://host:8786
-    workers: PositiveInt = 2  # that work is split for
-    threads: PositiveInt = 1  # compute threads of one worker
-
-
-ClusterSettings = Annotated[
-    LocalCluster | CudaCluster | SlurmCluster | KubernetesCluster | AddressCluster, Field(discriminator="kind")
-]
 
 
 class ScheduleSettings(Frozen):

@@ -17,7 +17,7 @@ from flows.cluster_kinds import (
     threads_per_worker,
     worker_count,
 )
-from flows.settings import AnyCluster, ClusterSettings
+from flows.cluster_settings import AnyCluster, ClusterSettings
 from tasks.files import InvalidInput
 
 
