@@ -84,7 +84,9 @@ def mapped(compacted: Path) -> MappedPrototypes:
     copy = compacted.with_name(f"_{compacted.stem}.arrow")
     if not copy.exists():
         _remove_older(copy)
-        _write(pq.read_table(compacted, columns=_COLUMNS), copy)
+        # Column by column: a table's row groups and their joined copy never stand in memory both at once.
+        columns = [pq.read_table(compacted, columns=[name]).column(0).combine_chunks() for name in _COLUMNS]
+        _write(pa.RecordBatch.from_arrays(columns, names=_COLUMNS), copy)
     with pa.memory_map(str(copy)) as source:
         batch = pa.ipc.open_file(source).get_batch(0)
     return MappedPrototypes(batch)
@@ -95,9 +97,8 @@ def no_prototypes() -> MappedPrototypes:
     return MappedPrototypes(pa.RecordBatch.from_pylist([], schema=schema(0)).select(_COLUMNS))
 
 
-def _write(table: pa.Table, final: Path) -> None:
+def _write(batch: pa.RecordBatch, final: Path) -> None:
     # One record batch, so that a vector column is one contiguous block of the file; uncompressed, so that it is mapped.
-    (batch,) = table.combine_chunks().to_batches()
     with atomic_file(final) as temporary, pa.ipc.new_file(str(temporary), batch.schema) as writer:
         writer.write_batch(batch)
 

@@ -1,0 +1,99 @@
+"""Memory of the prototype store at the size of a large library; every step in a process of its own.
+
+`python -m tests.benchmarks.store --json [--references 100000] [--size 1024]` prints one JSON object a line: seconds,
+the process's peak (`peak_mb`), and what it holds of its own at the end (`own_mb`), which no page of a mapped file is.
+Linux only: the numbers are those of /proc/self/status.
+"""
+
+import argparse
+import json
+import multiprocessing
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tasks.prototypes.matrix import mapped
+from tasks.prototypes.statistics import Prototype
+from tasks.prototypes.store import PrototypeStore
+
+SHARD = 5000  # references of one part
+
+
+def memory() -> dict[str, int]:
+    """Megabytes of this process: its peak so far, and what it holds now that no file backs."""
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    found = {line.split(":")[0]: int(line.split()[1]) // 1024 for line in lines if line.startswith(("Vm", "Rss"))}
+    return {"peak_mb": found["VmHWM"], "own_mb": found["RssAnon"]}
+
+
+def prototype(number: int, vectors: np.ndarray) -> Prototype:
+    """A made-up reference with its four vectors."""
+    mean, half_a, half_b, deviation = vectors
+    name, digest = f"r{number:07d}", f"{number:032x}"
+    return Prototype(name, digest, "base", "", "last", "mean", 10, mean, half_a, half_b, 0.1, deviation)
+
+
+def write(directory: Path, references: int, size: int) -> None:
+    """Fill the store part by part."""
+    generator, store = np.random.default_rng(0), PrototypeStore(directory)
+    for first in range(0, references, SHARD):
+        vectors = generator.standard_normal((min(SHARD, references - first), 4, size), dtype=np.float32)
+        part = [prototype(first + row, own) for row, own in enumerate(vectors)]
+        store.write_part(part, f"{first:07d}", now=datetime.now(UTC))
+
+
+def compact(directory: Path, references: int, size: int) -> None:
+    """Bring all parts into one file."""
+    PrototypeStore(directory).compact([(f"r{number:07d}", f"{number:032x}") for number in range(references)])
+
+
+def read(directory: Path, references: int, size: int) -> None:
+    """Map the matrix and multiply all of it; the first reader makes the copy that is mapped."""
+    (compacted,) = directory.glob("compacted-*.parquet")
+    matrix = mapped(compacted).prototypes
+    if (matrix @ matrix[0]).shape != (references,):
+        raise SystemExit(f"the store holds {len(matrix)} prototypes, not {references}")
+
+
+def _measured(step: Callable[..., None], arguments: tuple[Any, ...], answer: Connection) -> None:
+    started = time.perf_counter()
+    step(*arguments)
+    answer.send({"ours_s": round(time.perf_counter() - started, 2), **memory()})
+
+
+def in_a_process(step: Callable[..., None], *arguments: Any) -> dict[str, Any]:
+    """What a step took in a new process."""
+    context = multiprocessing.get_context("spawn")
+    answer, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=_measured, args=(step, arguments, theirs))
+    process.start()
+    theirs.close()
+    found: dict[str, Any] = answer.recv()
+    process.join()
+    return found
+
+
+def main() -> None:
+    """Run the steps and print them."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", action="store_true", help="the only form there is")
+    parser.add_argument("--references", type=int, default=100_000)
+    parser.add_argument("--size", type=int, default=1024)
+    asked = parser.parse_args()
+    matrix_mb = asked.references * asked.size * 4 // 2**20
+    steps = {"write the parts": write, "compact": compact, "map for the first time": read, "map again": read}
+    with tempfile.TemporaryDirectory() as folder:
+        for name, step in steps.items():
+            found = in_a_process(step, Path(folder), asked.references, asked.size)
+            case = f"{name}: {asked.references} x {asked.size}, {matrix_mb} MB a vector column"
+            print(json.dumps({"case": case, **found, "peer": None, "ratio": None, "error": None}), flush=True)
+
+
+if __name__ == "__main__":
+    main()
