@@ -75,7 +75,7 @@ def audit_library(run: Run, library: Library, how: AuditSettings) -> Report:
     """Audit a refreshed library; returns the audit's part of the report."""
     began, directory = time.monotonic(), run.workspace.audit
     before, store = read_results(directory), ScoreStore(directory)
-    if not before:
+    if not before and any(one.evaluation for one in library.snapshot.references):
         run.workers.start(prepare_to_audit)
     plan = plan_audit(run, library, how, before)
     wanted, known = plan.everything(), store.read()

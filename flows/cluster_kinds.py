@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from distributed import Client
 
 # Dask's nanny tells glibc to give every freed 64 kB back to the system. A model's forward pass frees and takes the same
-# megabytes in every layer, and pays for their pages anew each time: half of the system time, a quarter of the whole.
+# megabytes in every layer, and pays for their pages anew each time: a third of the whole (docs/benchmarks.md).
 # glibc's own bounds are no help, for a stated trim threshold also freezes the one for mmap at 128 kB. Bytes.
 ALLOCATOR = {"MALLOC_TRIM_THRESHOLD_": str(256 * 2**20), "MALLOC_MMAP_THRESHOLD_": str(64 * 2**20)}
 
