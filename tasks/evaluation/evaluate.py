@@ -19,9 +19,7 @@ from tasks.evaluation.scores import Examination, Score, Shown, TargetScores
 from tasks.files import digest_value
 
 RANDOM, PERMUTED = "random", "permuted"
-RESIDENT = (
-    1 << 30
-)  # bytes of adapters that a worker keeps while it scores one target; larger ones are read piece by piece
+RESIDENT = 1 << 30  # bytes of adapters kept in memory while one target is scored; larger ones are read for each blend
 
 
 def evaluate_target(job: EvaluationJob) -> TargetScores:

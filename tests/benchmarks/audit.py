@@ -24,6 +24,7 @@ import numpy as np
 from flows.audit_settings import AuditSettings
 from flows.services import prefect_server
 from flows.settings import load_project
+from tests.benchmarks.commands import tesserae
 
 
 def _gains(run: Any, library: Any, decisions: Any, how: AuditSettings) -> dict[str, np.ndarray]:
@@ -106,11 +107,9 @@ def _one(project: Path, how: AuditSettings) -> None:
 
 
 def _digits(seed: int, features: list[str]) -> None:
-    command = Path(sys.executable).with_name("tesserae")
     with tempfile.TemporaryDirectory() as folder:
         project = Path(folder) / "project"
-        made = [str(command), "example", str(project), "--domain", "digits", "--seed", str(seed), "--json"]
-        subprocess.run(made, check=True, capture_output=True)
+        tesserae("example", project, "--domain", "digits", "--seed", seed)
         again = [
             sys.executable,
             "-m",

@@ -22,6 +22,7 @@ from tests.benchmarks.timing import (
     arguments,
     machine,
     one_thread,
+    private_megabytes,
     report,
     result,
     seconds,
@@ -38,12 +39,6 @@ def write_library(path: Path, references: int, *, seed: int) -> None:
         block = library[first : first + LIBRARY_BLOCK]
         block[:] = rng.standard_normal(size=block.shape, dtype=np.float32) / np.float32(np.sqrt(D)) + mean
     library.flush()
-
-
-def private_megabytes() -> float:
-    """Resident memory that is not a file's pages, MB."""
-    with open("/proc/self/status") as lines:
-        return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon")) / 1024.0
 
 
 class Peak:

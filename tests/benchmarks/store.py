@@ -8,6 +8,7 @@ Linux only: the numbers are those of /proc/self/status.
 import argparse
 import json
 import multiprocessing
+import resource
 import tempfile
 import time
 from collections.abc import Callable
@@ -21,15 +22,15 @@ import numpy as np
 from tasks.prototypes.matrix import mapped
 from tasks.prototypes.statistics import Prototype
 from tasks.prototypes.store import PrototypeStore
+from tests.benchmarks.timing import private_megabytes
 
 SHARD = 5000  # references of one part
 
 
 def memory() -> dict[str, int]:
     """Megabytes of this process: its peak so far, and what it holds now that no file backs."""
-    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
-    found = {line.split(":")[0]: int(line.split()[1]) // 1024 for line in lines if line.startswith(("Vm", "Rss"))}
-    return {"peak_mb": found["VmHWM"], "own_mb": found["RssAnon"]}
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {"peak_mb": round(peak), "own_mb": round(private_megabytes())}
 
 
 def prototype(number: int, vectors: np.ndarray) -> Prototype:

@@ -68,6 +68,12 @@ def seconds(work: Callable[[], object], *, clock: Callable[[], float] = time.pro
     return clock() - began
 
 
+def private_megabytes() -> float:
+    """Resident memory that is not a file's pages, MB."""
+    with open("/proc/self/status") as lines:
+        return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon")) / 1024.0
+
+
 def result(
     case: str,
     ours_s: float,
