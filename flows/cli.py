@@ -93,10 +93,12 @@ def _stdout_for_the_result() -> Iterator[None]:
 
 def _run_flow(location: Path, name: str, *arguments: Any) -> dict[str, Any]:
     """Run the flow `name` of the module of that name on a project, beside a Prefect server; returns its report."""
+    from flows.cluster_kinds import prepare_cluster
     from flows.services import prefect_server
 
     _heed_signals()
     project = load_project(location)
+    prepare_cluster(project.settings.cluster)
     module = f"flows.{name}"
     with _stdout_for_the_result(), prefect_server(project.workspace, scheduling=False, ahead=module):
         run = getattr(sys.modules[module], name)

@@ -14,15 +14,11 @@ from flows.cluster_settings import (
     LocalCluster,
     SlurmCluster,
 )
+from flows.forking import ALLOCATOR, forked_workers, start_fork_server
 from tasks.files import InvalidInput, Problem
 
 if TYPE_CHECKING:
     from distributed import Client
-
-# Dask's nanny tells glibc to give every freed 64 kB back to the system. A model's forward pass frees and takes the same
-# megabytes in every layer, and pays for their pages anew each time: a third of the whole (docs/benchmarks.md).
-# glibc's own bounds are no help, for a stated trim threshold also freezes the one for mmap at 128 kB. Bytes.
-ALLOCATOR = {"MALLOC_TRIM_THRESHOLD_": str(256 * 2**20), "MALLOC_MMAP_THRESHOLD_": str(64 * 2**20)}
 
 
 def _missing_extra(kind: str, extra: str, error: ImportError) -> InvalidInput:
@@ -65,6 +61,11 @@ def open_cluster(settings: AnyCluster) -> "contextlib.AbstractContextManager[Cli
     raise TypeError(f"{type(settings).__name__} is no kind of cluster")
 
 
+@singledispatch
+def prepare_cluster(settings: AnyCluster) -> None:
+    """Begin, without waiting, what makes opening the cluster quick; nothing for workers on other machines."""
+
+
 @worker_count.register(LocalCluster)
 def _(settings: LocalCluster) -> int:
     return settings.workers or max(2, (os.cpu_count() or 2) // 2)
@@ -75,11 +76,18 @@ def _(settings: LocalCluster) -> int:
     return max(1, (os.cpu_count() or 1) // worker_count(settings))
 
 
+@prepare_cluster.register(LocalCluster)
+def _(settings: LocalCluster) -> None:
+    start_fork_server()
+
+
 @open_cluster.register(LocalCluster)
-def _(settings: LocalCluster) -> "contextlib.AbstractContextManager[Client]":
+@contextlib.contextmanager
+def _(settings: LocalCluster) -> "Iterator[Client]":
     from distributed import LocalCluster as Processes
 
-    with _keeping_memory():
+    # For as long as the cluster lives: a worker that dies is started again.
+    with _keeping_memory(), forked_workers():
         cluster = Processes(
             n_workers=worker_count(settings),
             threads_per_worker=1,  # a model is not shared between threads
@@ -87,7 +95,8 @@ def _(settings: LocalCluster) -> "contextlib.AbstractContextManager[Client]":
             dashboard_address=":0",  # two runs on one machine must not fight for a port
             memory_limit=0,  # a nanny that kills a worker while it loads a model helps nobody
         )
-    return _connected(cluster)
+        with _connected(cluster) as client:
+            yield client
 
 
 @worker_count.register(CudaCluster)

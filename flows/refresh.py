@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from distributed import KilledWorker
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
@@ -110,7 +111,6 @@ def _jobs(items: Sequence[Reference] | Sequence[Target], recipe: Recipe) -> list
 @task(name="extract shard", cache_policy=NO_CACHE)
 def extract(run: Run, work: ShardWork) -> tuple[int, tuple[Failure, ...]]:
     """Compute a shard's prototypes on a worker, to Parquet; a job that kills its worker fails alone."""
-    from distributed import KilledWorker
 
     def on_worker(jobs: Sequence[Job]) -> ShardReport:
         report: ShardReport = run.workers.run(extract_on_worker, replace(work, jobs=tuple(jobs)))

@@ -13,9 +13,10 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
+from flows.environment import exported, unset_among
 from tasks.files import InvalidInput, Problem
 
 START_UP_LIMIT = 180.0  # seconds; a first start on a loaded machine migrates a database for about 20
@@ -82,23 +83,9 @@ def _environment(home: Path, url: str) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def _exported(variables: Mapping[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
-
-
-@contextlib.contextmanager
 def quiet_libraries() -> Iterator[None]:
     """Keep libraries from calling home, and from talking about each other; what the user has set stays."""
-    with _exported({name: value for name, value in _QUIET.items() if name not in os.environ}):
+    with exported(unset_among(_QUIET)):
         yield
 
 
@@ -130,7 +117,7 @@ def prefect_server(workspace: Path, *, scheduling: bool, ahead: str, port: int |
         home = workspace / "prefect"
         home.mkdir(parents=True, exist_ok=True)
         port = port or free_port()
-        with _exported(_environment(home, f"http://127.0.0.1:{port}/api")):
+        with exported(_environment(home, f"http://127.0.0.1:{port}/api")):
             yield from _own_server(home, port, scheduling=scheduling, ahead=ahead)
 
 

@@ -1,12 +1,14 @@
 """Leave-one-task-out on real data in three domains: does composing adapters help, against which rival, and where?
 
-    python -m tests.benchmarks.domains --data DIR --json [--domain NAME ...] [--seeds 0 1 2] [--write FILE] [--held]
+    python -m tests.benchmarks.domains --data DIR --json [--domain NAME ...] [--seeds 0 1 2] [--write FILE]
+                                      [--held | --without-scores]
 
 Every base was pre-trained on synthetic data or on inputs alone, every task has its own adapter, and each task is a
 target once, its own adapter left out of the library; once more, its siblings are left out as well. Units are cached:
 an interrupted run goes on. LoraHub, TIES, DARE and Arrow are measured on the full library only, every reference alone
 with the first seed only. Each unit is one JSON line; `--write` puts the tables into the section "## Domains". `--held`
 computes nothing: it reports what the cache holds, of each library only the seeds that all targets were measured with.
+`--without-scores` ends with the adapters and prototypes, all that the audit's benchmark asks of the cache.
 """
 
 import argparse
@@ -33,7 +35,10 @@ def main() -> None:
     with ProcessPoolExecutor(asked.workers, mp_context=multiprocessing.get_context("spawn")) as pool:
         for name in asked.domain:
             for seed in asked.seeds:
-                results += _held(name, seed, asked) if asked.held else _seed(pool, name, seed, asked)
+                if asked.without_scores:
+                    _prepared(pool, name, seed, asked)
+                else:
+                    results += _held(name, seed, asked) if asked.held else _seed(pool, name, seed, asked)
     for name in sorted({one["domain"] for one in results}):
         print(json.dumps(summary([one for one in results if one["domain"] == name])), flush=True)
     if asked.write is not None:
@@ -48,7 +53,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seeds", nargs="+", type=int, default=SEEDS)
     parser.add_argument("--cache", type=Path, default=Path("domains-cache"))
     parser.add_argument("--workers", type=int, default=os.cpu_count())
-    parser.add_argument("--held", action="store_true", help="report what the cache holds and compute nothing")
+    only = parser.add_mutually_exclusive_group()
+    only.add_argument("--held", action="store_true", help="report what the cache holds and compute nothing")
+    only.add_argument("--without-scores", action="store_true", help="make adapters and prototypes, and score nothing")
     parser.add_argument("--write", type=Path, default=None)
     parser.add_argument("--json", action="store_true", help="one JSON object a line (the only format)")
     return parser.parse_args()
@@ -61,25 +68,25 @@ def _command(asked: argparse.Namespace) -> str:
     return f"--data DIR --json{chosen}{seeds} --write FILE"
 
 
-def _seed(pool: ProcessPoolExecutor, name: str, seed: int, asked: argparse.Namespace) -> list[dict[str, Any]]:
-    """One domain with one seed: base, adapters, prototypes, then every target in both libraries."""
+def _prepared(pool: ProcessPoolExecutor, name: str, seed: int, asked: argparse.Namespace) -> tuple[Any, Any]:
+    """One domain with one seed: where it is kept, with base and adapters made, and its prototypes."""
     # Imported here: torch and its kin are for the worker processes, and for this one only when there is work.
-    from tests.benchmarks.domain.units import (
-        Place,
-        make_adapter,
-        make_base,
-        make_prototypes,
-        make_scores,
-        read_scores,
-    )
+    from tests.benchmarks.domain.units import Place, make_adapter, make_base, make_prototypes
 
     folder = asked.cache / name
     names = lay_out(DOMAINS[name], asked.data, folder / "tasks")
     place = Place(name, seed, folder.resolve(), names)
     pool.submit(make_base, place).result()
     _all(pool, make_adapter, [(place, one) for one in names])
-    prototypes = pool.submit(make_prototypes, place).result()
-    units = [(place, one, left_out, prototypes) for one, left_out in _units(names)]
+    return place, pool.submit(make_prototypes, place).result()
+
+
+def _seed(pool: ProcessPoolExecutor, name: str, seed: int, asked: argparse.Namespace) -> list[dict[str, Any]]:
+    """One domain with one seed: base, adapters, prototypes, then every target in both libraries."""
+    from tests.benchmarks.domain.units import make_scores, read_scores
+
+    place, prototypes = _prepared(pool, name, seed, asked)
+    units = [(place, one, left_out, prototypes) for one, left_out in _units(place.names)]
     results = [read_scores(path) for path in _all(pool, make_scores, units)]
     for one in results:
         print(json.dumps(one), flush=True)

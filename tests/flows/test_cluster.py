@@ -2,22 +2,26 @@
 
 import functools
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import yaml
 from pydantic import TypeAdapter
 
+from flows import cluster_kinds
 from flows.cluster import Workers
 from flows.cluster_kinds import (
-    ALLOCATOR,
     kubernetes_options,
     open_cluster,
+    prepare_cluster,
     slurm_options,
     threads_per_worker,
     worker_count,
 )
 from flows.cluster_settings import AnyCluster, ClusterSettings
+from flows.forking import ALLOCATOR, FORKING, SINGLE
 from tasks.files import InvalidInput
 
 
@@ -31,6 +35,11 @@ def where_am_i() -> int:
 
 def leave_a_trace(directory: Path) -> None:
     (directory / str(os.getpid())).touch()
+
+
+def origin() -> tuple[int, bool]:
+    """This worker's parent, and whether the fork already held the modelling code."""
+    return os.getppid(), "transformers.modeling_utils" in sys.modules
 
 
 def nothing() -> None:
@@ -67,6 +76,36 @@ def test_a_local_worker_keeps_the_memory_that_a_model_takes_again_and_again():
     with Workers(settings(kind="local", workers=1)) as workers:
         # Given back after every use, four megabytes are a thousand pages each time.
         assert workers.run(pages_taken) < 20_000
+
+
+@pytest.mark.services
+@pytest.mark.skipif(not FORKING, reason="workers are spawned here: only Linux survives a fork")
+def test_local_workers_are_forks_of_one_process_that_has_imported_what_they_need():
+    with Workers(settings(kind="local", workers=1)) as workers:
+        parent, ready = workers.run(origin)
+    assert parent != os.getpid()
+    assert ready
+    with Workers(settings(kind="local", workers=1)) as workers:
+        assert workers.run(origin) == (parent, True)  # the next cluster's too: nothing is imported twice
+
+
+@pytest.mark.skipif(not FORKING, reason="workers are spawned here: only Linux survives a fork")
+def test_the_process_that_is_forked_has_one_thread():
+    counted = "import os, flows.preloaded; print(len(os.listdir('/proc/self/task')))"
+    found = subprocess.run(
+        [sys.executable, "-c", counted], env={**os.environ, **SINGLE}, capture_output=True, text=True, check=True
+    )
+    assert found.stdout.split() == ["1"]
+
+
+def test_preparing_workers_on_other_machines_starts_nothing_here(monkeypatch: pytest.MonkeyPatch):
+    started: list[str] = []
+    monkeypatch.setattr(cluster_kinds, "start_fork_server", lambda: started.append("fork server"))
+    prepare_cluster(settings(kind="address", address="tcp://127.0.0.1:9"))
+    prepare_cluster(settings(kind="slurm", queue="gpu", workers=1, cores=1, memory="1GB", walltime="1:00:00"))
+    assert started == []
+    prepare_cluster(settings(kind="local"))
+    assert started == ["fork server"]
 
 
 @pytest.mark.services

@@ -76,8 +76,9 @@ def test_a_killed_night_takes_its_server_and_workers_with_it(fresh: Path):
 
 
 def workers_of(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
-    """The Dask workers among a run's children: what a spawning Python has started, besides its resource tracker."""
-    return [member for member in family_of(process) if any("spawn_main" in part for part in member.cmdline())]
+    """The Dask workers of a run: the children of its fork server."""
+    servers = [one for one in family_of(process) if any("multiprocessing.forkserver" in part for part in one.cmdline())]
+    return servers[0].children() if servers else []
 
 
 def stored(project: Path) -> list[Path]:
