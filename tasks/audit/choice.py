@@ -1,8 +1,9 @@
 """Which rule a task gets: the best of those sure to gain there, and the base model where nothing is sure to.
 
-Whether a rule gains is asked of tasks like this one. Which of several does best is asked of all audited tasks first:
-every rule was scored on the same ones, so that their mean gains are a paired comparison, far surer than that of bounds,
-each of which comes from its own rule's regression on its own features. Bounds decide among those it cannot tell apart.
+Whether a rule gains is asked of tasks like this one, and its bound from below answers. Which of several does best is
+asked of all audited tasks first: every rule was scored on the same ones, and the mean of paired differences is far
+surer than a comparison of bounds, each from its own rule's regression on its own features. Those that it surely beats
+are dropped; of the others the one that is expected to gain most on this task is taken.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,6 +13,7 @@ import numpy as np
 
 from tasks.audit.gains import Evidence, Expectation, GainModel, View, expect, folds_of, headroom, learn
 from tasks.audit.rules import BASE, Rule
+from tasks.audit.standing import Standing, standing_of
 
 NOTHING = Expectation(0.0, 0.0, 0.0, 0.0, True, float("inf"))  # what the base gains over itself, for certain
 
@@ -24,8 +26,8 @@ class Policy:
     one-sided bound; margin: up to how many times the farthest trial a task counts as seen, in leverage and in squared
     distance to its nearest reference;
     least: references that were left out must resemble a task, in number, to judge it alone, without pools;
-    floor: gain that the lower bound must pass; tie: mean gains nearer than this are equal, and so are bounds. Both are
-    shares of what the library's own adapters gain at home, since metrics differ in their units.
+    floor: gain that the lower bound must pass; tie: expected gains nearer than this are equal. Both are shares of what
+    the library's own adapters gain at home, since metrics differ in their units.
     """
 
     shrinkage: float
@@ -51,32 +53,33 @@ class Choice:
 def choose(
     rules: Sequence[Rule],
     expectations: Mapping[str, Expectation],
-    record: Mapping[str, float],
+    standing: Standing,
     policy: Policy,
     *,
     unit: float,
 ) -> Choice:
-    """The surest of the rules whose lower bound passes the floor and that none of them beats by `record`; else base.
+    """The most promising of the rules whose lower bound passes the floor and that none of them surely beats; else base.
 
-    `record` holds each rule's mean gain on the audited tasks, `unit` what the library's own adapters gain at home:
-    where that is nothing, nothing is chosen. Of bounds that are equal the safest rule's is taken.
+    `standing` is how rules did on the audited tasks, `unit` what the library's own adapters gain at home: where that is
+    nothing, nothing is chosen. Of expectations that are equal the safest rule's is taken.
     """
     floor, tie = policy.floor * unit, policy.tie * unit
     known = {rule.name: expectations[rule.name] for rule in rules if rule.name in expectations and rule != BASE}
     seen = any(one.seen for one in known.values())
     full = {BASE.name: NOTHING, **known}
-    promising = [rule for rule in rules if rule.name in known and unit > 0 and known[rule.name].low > floor]
-    if not promising:
+    passing = [rule for rule in rules if rule.name in known and unit > 0 and known[rule.name].low > floor]
+    if not passing:
         return Choice(BASE, NOTHING, full, seen, _reason_for_base(known, seen=seen, policy=policy, unit=unit))
-    best = max(record[rule.name] for rule in promising)
-    unbeaten = [rule for rule in promising if record[rule.name] >= best - tie]
-    surest = max(known[rule.name].low for rule in unbeaten)
-    rule = min((one for one in unbeaten if known[one.name].low >= surest - tie), key=lambda one: one.caution)
+    rivals = frozenset(rule.name for rule in passing)
+    unbeaten = [rule for rule in passing if not standing.beaten(rule.name, rivals)]
+    most = max(known[rule.name].gain for rule in unbeaten)
+    rule = min((one for one in unbeaten if known[one.name].gain >= most - tie), key=lambda one: one.caution)
     own = known[rule.name]
     reason = (
         f"{rule.name} is expected to gain {own.gain:+.4f}, on average over tasks like this one more than "
-        f"{own.low:+.4f} (confidence {policy.confidence:.0%}); {len(promising)} of {len(known)} rules pass the floor "
-        f"{floor:.4g}, and it gained {record[rule.name]:+.4f} over all audited tasks, the best of them {best:+.4f}"
+        f"{own.low:+.4f} (confidence {policy.confidence:.0%}); {len(passing)} of {len(known)} rules pass the floor "
+        f"{floor:.4g}, {len(passing) - len(unbeaten)} of them surely gain less than another over all audited tasks, "
+        f"where this one gained {standing.gains[rule.name]:+.4f}, and no other is expected to gain over {most:+.4f}"
     )
     return Choice(rule, own, full, seen, reason)
 
@@ -135,10 +138,10 @@ def choose_rules(
     """
     found = _expected(_tiers(evidence, policy), views, policy)
     count = max((len(view.distances) for view in views.values()), default=0)
-    record = {name: float(np.average(one.gains, weights=one.shares)) for name, one in evidence.items() if one.witnesses}
+    standing = standing_of(evidence, folds=policy.folds, confidence=policy.confidence)
     unit = max((headroom(one, confidence=policy.confidence) for one in evidence.values()), default=0.0)
     expected = [{name: many[row] for name, many in found.items()} for row in range(count)]
-    return [choose(rules, one, record, policy, unit=unit) for one in expected]
+    return [choose(rules, one, standing, policy, unit=unit) for one in expected]
 
 
 def backtest(rules: Sequence[Rule], evidence: Mapping[str, Evidence], policy: Policy) -> list[Choice]:

@@ -86,7 +86,8 @@ class Expectation:
     """Expected gain of a rule on one task, its one-sided bounds, and the gain that this one task surpasses.
 
     `low` and `high` bound the expectation, `worst` the task's own gain, each with the audit's confidence. `seen` is
-    False where the task lies further out than any trial, or further from all references: its bounds are then infinite.
+    False where the task looks worse than any trial did, or lies further from all references: its bounds are then
+    infinite.
     `near` counts the trials that resemble the task, each by how much.
     """
 
@@ -108,6 +109,8 @@ class GainModel:
     """A fit on all references, fits that each leave a group of them out, and the error on references not seen."""
 
     fit: Fit
+    lowest: np.ndarray  # (f,) smallest feature of any trial
+    highest: np.ndarray  # (f,)
     farthest: float  # the largest distance of a trial from its nearest reference
     without: tuple[Fit, ...]
     positions: np.ndarray  # (m, f) standardised features of the trials
@@ -189,8 +192,18 @@ def learn(evidence: Evidence, *, shrinkage: float, folds: int, confidence: float
     without = tuple(fit_gains(evidence.rows(rows), shrinkage=shrinkage) for rows in kept if rows.any())
     fit = fit_gains(evidence, shrinkage=shrinkage)
     positions = (evidence.view.features[known] - fit.means) / fit.scales
-    farthest = float(evidence.view.distances.max())
-    return GainModel(fit, farthest, without, positions, errors[known], evidence.shares[known], over, confidence)
+    return GainModel(
+        fit=fit,
+        lowest=evidence.view.features.min(axis=0),
+        highest=evidence.view.features.max(axis=0),
+        farthest=float(evidence.view.distances.max()),
+        without=without,
+        positions=positions,
+        errors=errors[known],
+        shares=evidence.shares[known],
+        over=over,
+        confidence=confidence,
+    )
 
 
 def _nearness(model: GainModel, features: np.ndarray) -> np.ndarray:
@@ -227,18 +240,28 @@ def within(model: GainModel, view: View, *, margin: float) -> np.ndarray:
     return near & (leverages(model.fit, view.features) <= margin)
 
 
+def held_back(model: GainModel, features: np.ndarray) -> np.ndarray:
+    """Features (t, f) that promise more than any trial's did, back at the best trial's; the others as they are."""
+    slopes = model.fit.coefficients
+    from_above = np.where(slopes > 0, np.minimum(features, model.highest), features)
+    return np.where(slopes < 0, np.maximum(from_above, model.lowest), from_above)
+
+
 def expect(model: GainModel, view: View, *, margin: float) -> list[Expectation]:
-    """What to expect of t tasks."""
-    features = view.features
-    nearness = _nearness(model, features)
-    off, variance = _local_errors(model, nearness)
-    gains = predicted(model.fit, features) - off
+    """What to expect of t tasks.
+
+    A task that looks better than any trial is sure of what the best-looking trials show, and of no more: bounds from
+    below are those of its features held back, while the expectation follows the line beyond them.
+    """
+    sure = View(held_back(model, view.features), view.distances)
+    off, variance = _local_errors(model, _nearness(model, sure.features))
+    least = predicted(model.fit, sure.features) - off
+    gains = predicted(model.fit, view.features) - off
     quantile = float(student.ppf(model.confidence, max(len(model.without) - 1, 1)))
-    widths = quantile * np.sqrt(_jackknife(model, features) + variance)
-    out = []
-    inside = within(model, view, margin=margin)
-    for gain, width, known, near in zip(gains, widths, inside, nearness.sum(axis=1), strict=True):
-        seen = bool(np.isfinite(gain) and known)
-        low, high, worst = (gain - width, gain + width, gain - model.over) if seen else (-np.inf, np.inf, -np.inf)
-        out.append(Expectation(float(gain), float(low), float(high), float(worst), seen, float(near)))
-    return out
+    widths = quantile * np.sqrt(_jackknife(model, sure.features) + variance)
+    near = _nearness(model, view.features).sum(axis=1)
+    seen = np.isfinite(gains) & within(model, sure, margin=margin)
+    lows, highs = np.where(seen, least - widths, -np.inf), np.where(seen, gains + widths, np.inf)
+    worsts = np.where(seen, least - model.over, -np.inf)
+    columns = (gains.tolist(), lows.tolist(), highs.tolist(), worsts.tolist(), seen.tolist(), near.tolist())
+    return [Expectation(*row) for row in zip(*columns, strict=True)]

@@ -22,6 +22,7 @@ from tasks.audit.gains import (
     predicted,
 )
 from tasks.audit.rules import BASE, Weighing, audited_rules
+from tasks.audit.standing import Standing
 from tasks.projection.preparation import Preparation
 
 RULES = audited_rules(penalties=(0.03, 0.3), temperatures=(0.25,), preparations=(Preparation.RAW,))
@@ -113,12 +114,24 @@ def test_the_true_expectation_lies_above_its_bound_as_often_as_promised():
     assert np.mean(kept) >= 0.8 - 2 * np.sqrt(0.8 * 0.2 / 100)
 
 
-def test_a_task_far_from_every_trial_is_unseen_and_has_no_bound():
+def test_a_task_that_looks_worse_than_every_trial_is_unseen_and_has_no_bound():
     model = learn(evidence(0, 20, noise=0.1), shrinkage=0.01, folds=10, confidence=0.8)
-    close, far = expect(model, near(np.array([[0.5, 0.5], [9.0, -9.0]])), margin=1.5)
+    close, far = expect(model, near(np.array([[0.5, 0.5], [-9.0, 9.0]])), margin=1.5)
     assert close.seen
     assert not far.seen
     assert far.low == -np.inf
+
+
+def test_a_task_that_looks_better_than_every_trial_is_sure_of_what_the_best_show_and_of_no_more():
+    known = evidence(0, 20, noise=0.1)  # gains rise with the first feature and fall with the second
+    model = learn(known, shrinkage=0.01, folds=10, confidence=0.8)
+    best = [known.view.features[:, 0].max(), known.view.features[:, 1].min()]
+    edge, beyond = expect(model, near(np.array([best, [9.0, -9.0]])), margin=9.0)
+    assert beyond.seen
+    assert beyond.low == pytest.approx(edge.low)
+    assert beyond.worst == pytest.approx(edge.worst)
+    assert beyond.gain > edge.gain
+    assert beyond.near < 1e-6 < edge.near
 
 
 def test_a_task_that_looks_familiar_but_lies_far_from_every_reference_is_unseen():
@@ -137,22 +150,34 @@ def certain(low: float) -> Expectation:
     return Expectation(low + 0.1, low, low + 0.2, low - 0.1, True, 9.0)
 
 
+def level(*rules: str) -> Standing:
+    """No rule is surely better than another."""
+    return Standing(dict.fromkeys(rules, 0.3), dict.fromkeys(rules, frozenset()))
+
+
 def test_among_equals_the_safer_rule_is_chosen():
     found = {rule.name: certain(0.2) for rule in RULES if rule != BASE}
-    record = dict.fromkeys(found, 0.3)
-    assert choose(RULES, found, record, POLICY, unit=1.0).rule.weighing is Weighing.SIMPLEX
-    assert choose(RULES, found, {**record, "l1 0.03": 0.32}, POLICY, unit=1.0).rule.name == "l1 0.03"
-    assert choose(RULES, found, {**record, "l1 0.03": 0.305}, POLICY, unit=1.0).rule.weighing is Weighing.SIMPLEX
-    assert choose(RULES, {**found, "l1 0.03": certain(0.22)}, record, POLICY, unit=1.0).rule.name == "l1 0.03"
+    standing = level(*found)
+    assert choose(RULES, found, standing, POLICY, unit=1.0).rule.weighing is Weighing.SIMPLEX
+    assert choose(RULES, {**found, "l1 0.03": certain(0.22)}, standing, POLICY, unit=1.0).rule.name == "l1 0.03"
     nearly = {**found, "l1 0.03": certain(0.205)}
-    assert choose(RULES, nearly, record, POLICY, unit=1.0).rule.weighing is Weighing.SIMPLEX
+    assert choose(RULES, nearly, standing, POLICY, unit=1.0).rule.weighing is Weighing.SIMPLEX
     # What is nearly equal beside adapters that gain 1 is not beside adapters that gain .4.
-    assert choose(RULES, nearly, record, POLICY, unit=0.4).rule.name == "l1 0.03"
+    assert choose(RULES, nearly, standing, POLICY, unit=0.4).rule.name == "l1 0.03"
 
 
-def test_the_best_rule_on_the_audited_tasks_is_not_chosen_where_it_is_not_sure_to_gain():
-    found = {"simplex": certain(0.2), "l1 0.03": certain(-0.1)}
-    assert choose(RULES, found, {"simplex": 0.1, "l1 0.03": 0.9}, POLICY, unit=1.0).rule.weighing is Weighing.SIMPLEX
+def test_a_rule_that_another_surely_beats_on_the_audited_tasks_is_not_chosen_whatever_it_promises():
+    found = {"simplex": certain(0.2), "l1 0.03": certain(0.5)}
+    beaten = replace(level(*found), better={"simplex": frozenset(), "l1 0.03": frozenset({"simplex"})})
+    assert choose(RULES, found, beaten, POLICY, unit=1.0).rule.weighing is Weighing.SIMPLEX
+    # A rule that may not be used here drives no other out.
+    unsure = {**found, "simplex": certain(-0.1)}
+    assert choose(RULES, unsure, beaten, POLICY, unit=1.0).rule.name == "l1 0.03"
+
+
+def test_the_rule_that_promises_most_is_not_chosen_where_it_is_not_sure_to_gain():
+    found = {"simplex": certain(0.2), "l1 0.03": replace(certain(-0.1), gain=0.9)}
+    assert choose(RULES, found, level(*found), POLICY, unit=1.0).rule.weighing is Weighing.SIMPLEX
 
 
 def test_a_rule_that_does_better_on_every_task_is_not_lost_to_one_with_a_narrower_bound():
@@ -192,13 +217,13 @@ def test_where_the_library_s_own_adapters_gain_nothing_at_home_nothing_is_chosen
 
 
 def test_nothing_sure_to_gain_means_the_base_model_and_says_so():
-    choice = choose(RULES, {"l1 0.03": certain(-0.01)}, {"l1 0.03": 0.5}, POLICY, unit=1.0)
+    choice = choose(RULES, {"l1 0.03": certain(-0.01)}, level("l1 0.03"), POLICY, unit=1.0)
     assert choice.rule == BASE
     assert "l1 0.03" in choice.reason
 
 
 def test_without_an_audit_the_base_model_is_left_alone():
-    assert choose(RULES, {}, {}, POLICY, unit=1.0).rule == BASE
+    assert choose(RULES, {}, level(), POLICY, unit=1.0).rule == BASE
 
 
 def test_pools_are_asked_only_where_too_few_left_out_references_are_like_the_task():
