@@ -18,7 +18,7 @@ import tasks.audit
 from flows.audit_report import library_report
 from flows.audit_settings import AuditSettings
 from flows.audit_work import AuditWork, audit_on_worker, prepare_to_audit, work_on
-from flows.auditing import plan_audit, results_of
+from flows.auditing import labelled, plan_audit, results_of
 from flows.recording import log_audit
 from flows.refresh import Library, refresh_library
 from flows.report import Report, failure_of, failures_json
@@ -75,7 +75,7 @@ def audit_library(run: Run, library: Library, how: AuditSettings) -> Report:
     """Audit a refreshed library; returns the audit's part of the report."""
     began, directory = time.monotonic(), run.workspace.audit
     before, store = read_results(directory), ScoreStore(directory)
-    if not before and any(one.evaluation for one in library.snapshot.references):
+    if not before and labelled(library):
         run.workers.start(prepare_to_audit)
     plan = plan_audit(run, library, how, before)
     wanted, known = plan.everything(), store.read()

@@ -67,11 +67,15 @@ def transforms_of(references: Mapping[str, Prototype], how: AuditSettings) -> di
     return {one: fit_transform(one, calibration, within_covariance=covariance) for one in how.preparations}
 
 
+def labelled(library: Library) -> list[str]:
+    """References that can be scored: those with a prototype and labelled samples."""
+    return [one.name for one in library.snapshot.references if one.evaluation and one.name in library.references]
+
+
 def plan_audit(run: Run, library: Library, how: AuditSettings, results: Sequence[Result]) -> Plan:
     """Choose whom to audit, make their trials, and weigh them by every rule. Nothing is evaluated."""
-    labelled = [one.name for one in library.snapshot.references if one.evaluation and one.name in library.references]
     audited_at = {one.trial.name: one.audited_at for one in results}
-    names = stalest_first(labelled, audited_at, seed=how.seed)[: how.references]
+    names = stalest_first(labelled(library), audited_at, seed=how.seed)[: how.references]
     trials = trials_of(names, halves=how.halves, pools=how.pools, seed=how.seed) if len(names) > 2 else ()
     stage, rules = stage_of(library.references), rules_of(how)
     needs = needs_of(library.snapshot, version=tasks.evaluation.VERSION)

@@ -71,7 +71,7 @@ def choose(
     if not passing:
         return Choice(BASE, NOTHING, full, seen, _reason_for_base(known, seen=seen, policy=policy, unit=unit))
     rivals = frozenset(rule.name for rule in passing)
-    unbeaten = [rule for rule in passing if not standing.beaten(rule.name, rivals)]
+    unbeaten = [rule for rule in passing if not standing.beaten(rule.name, rivals, confidence=policy.confidence)]
     most = max(known[rule.name].gain for rule in unbeaten)
     rule = min((one for one in unbeaten if known[one.name].gain >= most - tie), key=lambda one: one.caution)
     own = known[rule.name]
@@ -138,7 +138,7 @@ def choose_rules(
     """
     found = _expected(_tiers(evidence, policy), views, policy)
     count = max((len(view.distances) for view in views.values()), default=0)
-    standing = standing_of(evidence, folds=policy.folds, confidence=policy.confidence)
+    standing = standing_of(evidence, folds=policy.folds)
     unit = max((headroom(one, confidence=policy.confidence) for one in evidence.values()), default=0.0)
     expected = [{name: many[row] for name, many in found.items()} for row in range(count)]
     return [choose(rules, one, standing, policy, unit=unit) for one in expected]

@@ -11,21 +11,28 @@ from tasks.audit.gains import LEAST, Evidence, folds_of
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Each rule's mean gain over the audited tasks, and the rules that surely gain more than it there."""
+    """Each rule's mean gain over the audited tasks, and by rule and rival how likely the rival's lead is chance.
+
+    `doubts` are one-sided p-values: 1 where the rival does not lead.
+    """
 
     gains: Mapping[str, float]
-    better: Mapping[str, frozenset[str]]
+    doubts: Mapping[str, Mapping[str, float]]
 
-    def beaten(self, rule: str, rivals: frozenset[str]) -> bool:
-        """Whether one of these rivals is surely better. The rule with the largest mean gain never is."""
-        return bool(self.better[rule] & rivals)
+    def beaten(self, rule: str, rivals: frozenset[str], *, confidence: float) -> bool:
+        """Whether one of these rivals surely gains more. The rule with the largest mean gain is never beaten.
+
+        Each of n rivals has a chance to lead by chance, and is asked for an n-th of the doubt (Bonferroni).
+        """
+        others = rivals - {rule}
+        return any(self.doubts[rule][other] * len(others) < 1.0 - confidence for other in others)
 
 
-def standing_of(evidence: Mapping[str, Evidence], *, folds: int, confidence: float) -> Standing:
+def standing_of(evidence: Mapping[str, Evidence], *, folds: int) -> Standing:
     """Compare every two rules by the mean of their paired differences; all evidence lists the same trials.
 
-    Surely better is Student's one-sided bound with the grouped jackknife's standard error (Tukey 1958): trials that
-    share a reference are one witness, so whole references are left out. Few groups say nothing about each other.
+    The p-values are Student's with the grouped jackknife's standard error (Tukey 1958): trials that share a reference
+    are one witness, so whole references are left out. Few groups say nothing about any two rules.
     """
     known = {name: one for name, one in evidence.items() if len(one.gains)}
     if not known:
@@ -33,15 +40,11 @@ def standing_of(evidence: Mapping[str, Evidence], *, folds: int, confidence: flo
     names, first = list(known), next(iter(known.values()))
     gains = np.stack([known[name].gains for name in names])
     means = np.average(gains, axis=1, weights=first.shares)
-    without = _means_without(gains, first, folds=folds)
-    surely = np.zeros((len(names), len(names)), dtype=bool)
-    if len(without) >= LEAST:
-        errors = _errors_of_differences(without)
-        lead = means[None, :] - means[:, None]  # of the column's rule over the row's
-        surely = lead > float(student.ppf(confidence, len(without) - 1)) * errors
-        surely &= lead > 0
-    better = {name: frozenset(np.array(names)[row].tolist()) for name, row in zip(names, surely, strict=True)}
-    return Standing(dict(zip(names, means.tolist(), strict=True)), better)
+    doubts = _doubts(means, _means_without(gains, first, folds=folds))
+    return Standing(
+        gains=dict(zip(names, means.tolist(), strict=True)),
+        doubts={name: dict(zip(names, row.tolist(), strict=True)) for name, row in zip(names, doubts, strict=True)},
+    )
 
 
 def _means_without(gains: np.ndarray, shared: Evidence, *, folds: int) -> np.ndarray:
@@ -52,10 +55,14 @@ def _means_without(gains: np.ndarray, shared: Evidence, *, folds: int) -> np.nda
     return np.array(means).reshape(-1, len(gains))
 
 
-def _errors_of_differences(without: np.ndarray) -> np.ndarray:
-    """The jackknife's standard errors (rules, rules) of the differences between mean gains (groups, rules)."""
+def _doubts(means: np.ndarray, without: np.ndarray) -> np.ndarray:
+    """One-sided p-values (rules, rules) of the column over the row, from mean gains (rules,) and (groups, rules)."""
+    groups, leads = len(without), means[None, :] - means[:, None]
+    if groups < LEAST:
+        return np.ones_like(leads)
     deviations = without - without.mean(axis=0)
     differences = deviations[:, :, None] - deviations[:, None, :]
-    groups = len(without)
-    errors: np.ndarray = np.sqrt((groups - 1) / groups * np.square(differences).sum(axis=0))
-    return errors
+    errors = np.sqrt((groups - 1) / groups * np.square(differences).sum(axis=0))
+    certain = np.where(leads > 0, np.inf, 0.0)
+    ratios = np.divide(leads, errors, out=certain, where=errors > 0)
+    return np.where(leads > 0, student.sf(ratios, groups - 1), 1.0)

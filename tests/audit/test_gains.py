@@ -151,8 +151,8 @@ def certain(low: float) -> Expectation:
 
 
 def level(*rules: str) -> Standing:
-    """No rule is surely better than another."""
-    return Standing(dict.fromkeys(rules, 0.3), dict.fromkeys(rules, frozenset()))
+    """No rule gains more than another."""
+    return Standing(dict.fromkeys(rules, 0.3), {rule: dict.fromkeys(rules, 1.0) for rule in rules})
 
 
 def test_among_equals_the_safer_rule_is_chosen():
@@ -168,7 +168,8 @@ def test_among_equals_the_safer_rule_is_chosen():
 
 def test_a_rule_that_another_surely_beats_on_the_audited_tasks_is_not_chosen_whatever_it_promises():
     found = {"simplex": certain(0.2), "l1 0.03": certain(0.5)}
-    beaten = replace(level(*found), better={"simplex": frozenset(), "l1 0.03": frozenset({"simplex"})})
+    beaten = level(*found)
+    beaten = replace(beaten, doubts={**beaten.doubts, "l1 0.03": {"simplex": 0.01}})
     assert choose(RULES, found, beaten, POLICY, unit=1.0).rule.weighing is Weighing.SIMPLEX
     # A rule that may not be used here drives no other out.
     unsure = {**found, "simplex": certain(-0.1)}
