@@ -3,9 +3,13 @@
 A process with threads is not safe to fork, and pyarrow starts one at import; it is quick, and each worker's own matter.
 """
 
-import distributed.nanny
-import torch
-import transformers.modeling_utils
-import transformers.models.auto.modeling_auto
+import gc
+import importlib
 
-__all__ = ["distributed", "torch", "transformers"]
+MODULES = ("distributed.nanny", "torch", "transformers.modeling_utils", "transformers.models.auto.modeling_auto")
+
+gc.disable()  # it would go through all that is there, again and again, for garbage that imports do not make
+for name in MODULES:
+    importlib.import_module(name)
+gc.freeze()  # nor does a worker's collection write to these pages, so that all workers go on sharing them
+gc.enable()
