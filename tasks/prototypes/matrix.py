@@ -13,8 +13,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from tasks.files import atomic_file
+from tasks.prototypes.gathering import Source, gathered, vectors_of
 from tasks.prototypes.statistics import Prototype
-from tasks.prototypes.store import prototypes_of, schema
+from tasks.prototypes.store import PLAIN, VECTORS, prototypes_of, schema
 
 _COLUMNS = [name for name in schema(1).names if name != "created_at"]
 
@@ -60,22 +61,22 @@ class MappedPrototypes(Mapping[str, Prototype]):
     @property
     def prototypes(self) -> NDArray[np.float32]:
         """The prototypes (n, d)."""
-        return _view(self._batch.column("prototype"))
+        return vectors_of(self._batch.column("prototype"))
 
     @property
     def half_a(self) -> NDArray[np.float32]:
         """The means of the samples at even positions (n, d)."""
-        return _view(self._batch.column("half_a"))
+        return vectors_of(self._batch.column("half_a"))
 
     @property
     def half_b(self) -> NDArray[np.float32]:
         """The means of the samples at odd positions (n, d)."""
-        return _view(self._batch.column("half_b"))
+        return vectors_of(self._batch.column("half_b"))
 
     @property
     def within_std(self) -> NDArray[np.float32]:
         """The samples' deviations within each task (n, d)."""
-        return _view(self._batch.column("within_std"))
+        return vectors_of(self._batch.column("within_std"))
 
 
 def mapped(compacted: Path) -> MappedPrototypes:
@@ -84,9 +85,7 @@ def mapped(compacted: Path) -> MappedPrototypes:
     copy = compacted.with_name(f"_{compacted.stem}.arrow")
     if not copy.exists():
         _remove_older(copy)
-        # Column by column: a table's row groups and their joined copy never stand in memory both at once.
-        columns = [pq.read_table(compacted, columns=[name]).column(0).combine_chunks() for name in _COLUMNS]
-        _write(pa.RecordBatch.from_arrays(columns, names=_COLUMNS), copy)
+        _write(_whole(compacted), copy)
     with pa.memory_map(str(copy)) as source:
         batch = pa.ipc.open_file(source).get_batch(0)
     return MappedPrototypes(batch)
@@ -97,15 +96,20 @@ def no_prototypes() -> MappedPrototypes:
     return MappedPrototypes(pa.RecordBatch.from_pylist([], schema=schema(0)).select(_COLUMNS))
 
 
+def _whole(compacted: Path) -> pa.RecordBatch:
+    """All of a compacted file in one batch, its vectors on disk."""
+    rest = pq.read_table(compacted, columns=list(PLAIN)).combine_chunks()
+    every = Source(compacted, np.arange(len(rest)), np.arange(len(rest)))
+    shape = (len(rest), pq.read_schema(compacted).field(VECTORS[0]).type.list_size)
+    columns = {name: gathered(name, [every], shape, directory=compacted.parent) for name in VECTORS}
+    columns |= {name: rest[name].combine_chunks() for name in PLAIN}
+    return pa.RecordBatch.from_arrays([columns[name] for name in _COLUMNS], names=_COLUMNS)
+
+
 def _write(batch: pa.RecordBatch, final: Path) -> None:
     # One record batch, so that a vector column is one contiguous block of the file; uncompressed, so that it is mapped.
     with atomic_file(final) as temporary, pa.ipc.new_file(str(temporary), batch.schema) as writer:
         writer.write_batch(batch)
-
-
-def _view(vectors: pa.FixedSizeListArray) -> NDArray[np.float32]:
-    flat = vectors.flatten().to_numpy(zero_copy_only=True)
-    return np.asarray(flat.reshape(len(vectors), vectors.type.list_size))
 
 
 def _remove_older(copy: Path) -> None:

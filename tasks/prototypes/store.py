@@ -10,10 +10,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tasks.files import atomic_file, digest_value
+from tasks.prototypes.gathering import ROWS, Source, gathered, vectors_of
 from tasks.prototypes.statistics import Prototype
 
-_VECTORS = ("prototype", "half_a", "half_b", "within_std")
+VECTORS = ("prototype", "half_a", "half_b", "within_std")
 _TEXTS = ("name", "digest", "base_model", "revision", "layer", "pooling")
+PLAIN = (*_TEXTS, "count", "standard_error")  # what else a prototype consists of
 
 
 def schema(size: int) -> pa.Schema:
@@ -22,7 +24,7 @@ def schema(size: int) -> pa.Schema:
     return pa.schema(
         [(name, pa.string()) for name in _TEXTS]
         + [("count", pa.int64())]
-        + [(name, vector) for name in _VECTORS[:3]]
+        + [(name, vector) for name in VECTORS[:3]]
         + [("standard_error", pa.float32()), ("within_std", vector), ("created_at", pa.timestamp("us", tz="UTC"))]
     )
 
@@ -64,18 +66,30 @@ class PrototypeStore:
         final = self._directory / f"compacted-{digest_value(pairs)}.parquet"
         old = [path for path in self._files() if path != final]
         if not final.exists():
-            _write(self._selected(pairs), final)
+            self._write_selected(pairs, final)
         for path in old:
             path.unlink()
         return final
 
-    def _selected(self, pairs: list[tuple[str, str]]) -> pa.Table:
-        wanted = {digest for _, digest in pairs}
-        tables = [pq.read_table(path) for path in self._files()]
-        table = pa.concat_tables([table for table in tables if not wanted.isdisjoint(table["digest"].to_pylist())])
-        row_of = {digest: row for row, digest in enumerate(table["digest"].to_pylist())}
-        chosen = table.take([row_of[digest] for _, digest in pairs]).combine_chunks()
-        return chosen.set_column(0, "name", pa.array([name for name, _ in pairs], pa.string()))
+    def _write_selected(self, pairs: list[tuple[str, str]], final: Path) -> None:
+        """All but the vectors in memory; these go from the files they lie in to their places a batch at a time."""
+        files = self._files()
+        tables = [pq.read_table(path, columns=[*PLAIN, "created_at"]) for path in files]
+        place = {digest: (file, row) for file, one in enumerate(tables) for row, digest in _numbered(one["digest"])}
+        places = np.array([place[digest] for _, digest in pairs])
+        starts = np.cumsum([0, *(len(one) for one in tables)])
+        rest = pa.concat_tables(tables).take(starts[places[:, 0]] + places[:, 1])
+        sources = [
+            Source(files[file], places[positions, 1], positions)
+            for file in np.unique(places[:, 0])
+            for positions in [_by_row(places, file)]
+        ]
+        size = pq.read_schema(sources[0].path).field(VECTORS[0]).type.list_size
+        shape, shared = schema(size), (len(pairs), size)
+        columns = {name: gathered(name, sources, shared, directory=self._directory) for name in VECTORS}
+        columns |= {name: rest[name] for name in rest.column_names}
+        columns["name"] = pa.array([name for name, _ in pairs], pa.string())
+        _write(pa.table({name: columns[name] for name in shape.names}, schema=shape), final)
 
     def _files(self) -> list[Path]:
         return sorted(self._directory.glob("*.parquet"))
@@ -85,7 +99,7 @@ def table_of(prototypes: Sequence[Prototype], *, now: datetime) -> pa.Table:
     """Arrow table of prototypes with the store's columns."""
     size = len(prototypes[0].prototype)
     columns: dict[str, Any] = {name: [getattr(one, name) for one in prototypes] for name in (*_TEXTS, "count")}
-    for name in _VECTORS:
+    for name in VECTORS:
         flat = np.concatenate([np.asarray(getattr(one, name), np.float32) for one in prototypes])
         columns[name] = pa.FixedSizeListArray.from_arrays(pa.array(flat), size)
     columns["standard_error"] = np.array([one.standard_error for one in prototypes], np.float32)
@@ -96,8 +110,8 @@ def table_of(prototypes: Sequence[Prototype], *, now: datetime) -> pa.Table:
 
 def prototypes_of(table: pa.Table) -> list[Prototype]:
     """The prototypes of a table with the store's columns."""
-    texts = {name: table[name].to_pylist() for name in (*_TEXTS, "count", "standard_error")}
-    vectors = {name: matrix_of(table[name]) for name in _VECTORS}
+    texts = {name: table[name].to_pylist() for name in PLAIN}
+    vectors = {name: matrix_of(table[name]) for name in VECTORS}
     return [
         Prototype(
             **{name: values[row] for name, values in texts.items()},
@@ -109,11 +123,20 @@ def prototypes_of(table: pa.Table) -> list[Prototype]:
 
 def matrix_of(column: pa.ChunkedArray) -> np.ndarray:
     """A vector column as one float32 matrix (n, d); without a copy where it is one chunk."""
-    array = column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
-    return np.asarray(array.flatten().to_numpy(zero_copy_only=True).reshape(len(array), column.type.list_size))
+    return vectors_of(column.combine_chunks() if column.num_chunks != 1 else column.chunk(0))
+
+
+def _numbered(column: pa.ChunkedArray) -> Iterable[tuple[int, str]]:
+    return enumerate(column.to_pylist())
+
+
+def _by_row(places: np.ndarray, file: int) -> np.ndarray:
+    """Positions of what lies in a file, in the order of its rows there; places are (n, 2) of file and row."""
+    positions = np.flatnonzero(places[:, 0] == file)
+    return positions[np.argsort(places[positions, 1], kind="stable")]
 
 
 def _write(table: pa.Table, final: Path) -> Path:
     with atomic_file(final) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
+        pq.write_table(table, temporary, compression="zstd", row_group_size=ROWS)
     return final

@@ -1,8 +1,8 @@
 """Memory of the prototype store at the size of a large library; every step in a process of its own.
 
 `python -m tests.benchmarks.store --json [--references 100000] [--size 1024]` prints one JSON object a line: seconds,
-the process's peak (`peak_mb`), and what it holds of its own at the end (`own_mb`), which no page of a mapped file is.
-Linux only: the numbers are those of /proc/self/status.
+the process's peak (`peak_mb`), and the peak of what it holds of its own (`own_mb`, looked at every 5 ms), which no page
+of a mapped file is: those the system writes out or drops when it needs the room. Linux only, by /proc/self/status.
 """
 
 import argparse
@@ -10,6 +10,7 @@ import json
 import multiprocessing
 import resource
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -27,10 +28,24 @@ from tests.benchmarks.timing import private_megabytes
 SHARD = 5000  # references of one part
 
 
-def memory() -> dict[str, int]:
-    """Megabytes of this process: its peak so far, and what it holds now that no file backs."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {"peak_mb": round(peak), "own_mb": round(private_megabytes())}
+class OwnPeak(threading.Thread):
+    """Looks at this process's own memory until it is stopped, and keeps the largest value, MB."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self._ended = threading.Event()
+        self.megabytes = 0.0
+
+    def run(self) -> None:
+        """Look, until stopped."""
+        while not self._ended.wait(0.005):
+            self.megabytes = max(self.megabytes, private_megabytes())
+
+    def stop(self) -> float:
+        """End, and say what was found."""
+        self._ended.set()
+        self.join()
+        return self.megabytes
 
 
 def prototype(number: int, vectors: np.ndarray) -> Prototype:
@@ -63,9 +78,11 @@ def read(directory: Path, references: int, size: int) -> None:
 
 
 def _measured(step: Callable[..., None], arguments: tuple[Any, ...], answer: Connection) -> None:
-    started = time.perf_counter()
+    own, started = OwnPeak(), time.perf_counter()
+    own.start()
     step(*arguments)
-    answer.send({"ours_s": round(time.perf_counter() - started, 2), **memory()})
+    seconds, peak = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    answer.send({"ours_s": round(seconds, 2), "peak_mb": round(peak), "own_mb": round(own.stop())})
 
 
 def in_a_process(step: Callable[..., None], *arguments: Any) -> dict[str, Any]:
