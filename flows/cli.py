@@ -94,16 +94,17 @@ def _stdout_for_the_result() -> Iterator[None]:
 def _run_flow(location: Path, name: str, *arguments: Any) -> dict[str, Any]:
     """Run the flow `name` of the module of that name on a project, beside a Prefect server; returns its report."""
     from flows.cluster_kinds import prepare_cluster
-    from flows.services import prefect_server
+    from flows.services import prefect_server, quiet_libraries
 
     _heed_signals()
     project = load_project(location)
-    prepare_cluster(project.settings.cluster)
     module = f"flows.{name}"
-    with _stdout_for_the_result(), prefect_server(project.workspace, scheduling=False, ahead=module):
-        run = getattr(sys.modules[module], name)
-        report: dict[str, Any] = run(str(project.file), *arguments)
-        return report
+    with _stdout_for_the_result(), quiet_libraries():
+        prepare_cluster(project.settings.cluster)  # here, since workers inherit both
+        with prefect_server(project.workspace, scheduling=False, ahead=module):
+            run = getattr(sys.modules[module], name)
+            report: dict[str, Any] = run(str(project.file), *arguments)
+            return report
 
 
 def _finish(report: dict[str, Any], show: Callable[[dict[str, Any]], None], *, as_json: bool) -> None:

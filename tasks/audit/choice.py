@@ -78,8 +78,8 @@ def choose(
     reason = (
         f"{rule.name} is expected to gain {own.gain:+.4f}, on average over tasks like this one more than "
         f"{own.low:+.4f} (confidence {policy.confidence:.0%}); {len(passing)} of {len(known)} rules pass the floor "
-        f"{floor:.4g}, {len(passing) - len(unbeaten)} of them surely gain less than another over all audited tasks, "
-        f"where this one gained {standing.gains[rule.name]:+.4f}, and no other is expected to gain over {most:+.4f}"
+        f"{floor:.4g}, {len(passing) - len(unbeaten)} of them surely gain less than another over all audited tasks (it "
+        f"gained {standing.gains[rule.name]:+.4f} there), none of the rest is expected to gain more than {most:+.4f}"
     )
     return Choice(rule, own, full, seen, reason)
 

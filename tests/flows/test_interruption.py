@@ -75,10 +75,30 @@ def test_a_killed_night_takes_its_server_and_workers_with_it(fresh: Path):
     assert finished.json["prototypes_computed"] < 16  # the finished shard was not computed again
 
 
+def fork_servers_of(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    """The process that a run's workers are forked from, once it is there."""
+    return [
+        one
+        for one in psutil.Process(process.pid).children()
+        if any("multiprocessing.forkserver" in part for part in one.cmdline())
+    ]
+
+
 def workers_of(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
     """The Dask workers of a run: the children of its fork server."""
-    servers = [one for one in family_of(process) if any("multiprocessing.forkserver" in part for part in one.cmdline())]
-    return servers[0].children() if servers else []
+    return [worker for server in fork_servers_of(process) for worker in server.children()]
+
+
+def test_workers_inherit_quiet_libraries_and_cannot_write_among_the_result(fresh: Path):
+    run = start("refresh", fresh)
+    wait_until(lambda: bool(fork_servers_of(run)), limit=60, what="the process that workers are forked from")
+    (server,) = fork_servers_of(run)
+    assert server.environ()["TOKENIZERS_PARALLELISM"] == "false"
+    out, messages = (Path(f"/proc/{server.pid}/fd/{number}").readlink() for number in (1, 2))
+    assert out == messages
+    run.send_signal(signal.SIGINT)
+    run.communicate(timeout=120)
+    wait_until(lambda: gone([server]), limit=15, what="the end of that process")
 
 
 def stored(project: Path) -> list[Path]:
