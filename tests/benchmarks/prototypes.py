@@ -85,6 +85,21 @@ def by_pipeline(extractor: Any, sample: Sequence[str], batch_size: int) -> np.nd
     return torch.stack(means).mean(0).numpy()
 
 
+def sentence_transformer(folder: Path) -> Any:
+    """(b) as well: sentence-transformers' mean over tokens. It comes from the optional extra `bench`."""
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.models import Pooling, Transformer
+
+    words = Transformer(str(folder), max_seq_length=MAX_TOKENS)
+    return SentenceTransformer(modules=[words, Pooling(words.get_embedding_dimension(), "mean")], device="cpu")
+
+
+def by_sentences(model: Any, sample: Sequence[str]) -> np.ndarray:
+    """Its `encode`, which sorts by length, with its default batches of 32."""
+    found: np.ndarray = model.encode(list(sample), show_progress_bar=False).astype(np.float64).mean(axis=0)
+    return found
+
+
 def ours(settings: ExtractionSettings, samples: str) -> np.ndarray:
     """Extraction as a worker does it: from the file to the prototype."""
     ((found,), failures) = compute([Job("a", "d", samples)], settings)
@@ -131,6 +146,7 @@ def cases(folder: Path, repeats: int) -> list[dict[str, Any]]:
     model = AutoModel.from_pretrained(folder / "model").eval()
     tokenizer = AutoTokenizer.from_pretrained(folder / "model")
     extractor = pipeline("feature-extraction", model=model, tokenizer=tokenizer, device="cpu")
+    sentences = sentence_transformer(folder / "model")
     lines = []
     for layer in (-1, LAYERS // 2):
         recipe = replace(recipe_for(folder / "model", family=Family.CAUSAL_LM, layers=(layer,)), max_tokens=MAX_TOKENS)
@@ -142,6 +158,7 @@ def cases(folder: Path, repeats: int) -> list[dict[str, Any]]:
         if layer == -1:
             runs["pipeline, batches of 32"] = lambda: by_pipeline(extractor, sample, BATCH)
             runs["pipeline, one by one"] = lambda: by_pipeline(extractor, sample, 1)
+            runs["sentence-transformers, batches of 32"] = lambda: by_sentences(sentences, sample)
         runs["floor"] = floor(settings, sample)
         seconds, results = alternate(runs, repeats)
         lines += [
