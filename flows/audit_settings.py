@@ -29,5 +29,5 @@ class AuditSettings(Frozen):
     margin: PositiveFloat = 1.5  # times the farthest trial's leverage and squared distance: the edge of what was seen
     least: NonNegativeFloat = 3.0  # left-out references that must resemble a target to judge it without pools
     floor: float = 0.02  # gain that the lower bound must pass, as a share of what the library's adapters gain at home
-    tie: NonNegativeFloat = 0.02  # of the same: gains nearer than this are equal, and the safer rule wins
+    tie: NonNegativeFloat = 0.01  # of the same: promises nearer than this are equal, and the safer rule wins
     seed: int = 0

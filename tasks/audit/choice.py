@@ -3,7 +3,8 @@
 Whether a rule gains is asked of tasks like this one, and its bound from below answers. Which of several does best is
 asked of all audited tasks first: every rule was scored on the same ones, and the mean of paired differences is far
 surer than a comparison of bounds, each from its own rule's regression on its own features. Those that it surely beats
-are dropped; of the others the one that is expected to gain most on this task is taken.
+are dropped. Of the others the most promising is taken: what a rule is expected to gain on this task and what it gained
+over all audited ones count half each, as the one knows the task and the other rests on more.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,7 +27,7 @@ class Policy:
     one-sided bound; margin: up to how many times the farthest trial a task counts as seen, in leverage and in squared
     distance to its nearest reference;
     least: references that were left out must resemble a task, in number, to judge it alone, without pools;
-    floor: gain that the lower bound must pass; tie: expected gains nearer than this are equal. Both are shares of what
+    floor: gain that the lower bound must pass; tie: promises nearer than this are equal. Both are shares of what
     the library's own adapters gain at home, since metrics differ in their units.
     """
 
@@ -61,7 +62,7 @@ def choose(
     """The most promising of the rules whose lower bound passes the floor and that none of them surely beats; else base.
 
     `standing` is how rules did on the audited tasks, `unit` what the library's own adapters gain at home: where that is
-    nothing, nothing is chosen. Of expectations that are equal the safest rule's is taken.
+    nothing, nothing is chosen. Of promises that are equal the safest rule's is taken.
     """
     floor, tie = policy.floor * unit, policy.tie * unit
     known = {rule.name: expectations[rule.name] for rule in rules if rule.name in expectations and rule != BASE}
@@ -72,14 +73,15 @@ def choose(
         return Choice(BASE, NOTHING, full, seen, _reason_for_base(known, seen=seen, policy=policy, unit=unit))
     rivals = frozenset(rule.name for rule in passing)
     unbeaten = [rule for rule in passing if not standing.beaten(rule.name, rivals, confidence=policy.confidence)]
-    most = max(known[rule.name].gain for rule in unbeaten)
-    rule = min((one for one in unbeaten if known[one.name].gain >= most - tie), key=lambda one: one.caution)
+    promises = {rule: (known[rule.name].gain + standing.gains[rule.name]) / 2.0 for rule in unbeaten}
+    most = max(promises.values())
+    rule = min((one for one, promise in promises.items() if promise >= most - tie), key=lambda one: one.caution)
     own = known[rule.name]
     reason = (
         f"{rule.name} is expected to gain {own.gain:+.4f}, on average over tasks like this one more than "
         f"{own.low:+.4f} (confidence {policy.confidence:.0%}); {len(passing)} of {len(known)} rules pass the floor "
         f"{floor:.4g}, {len(passing) - len(unbeaten)} of them surely gain less than another over all audited tasks (it "
-        f"gained {standing.gains[rule.name]:+.4f} there), none of the rest is expected to gain more than {most:+.4f}"
+        f"gained {standing.gains[rule.name]:+.4f} there); by the mean of both none of the rest is better by {tie:.4g}"
     )
     return Choice(rule, own, full, seen, reason)
 

@@ -159,11 +159,20 @@ def test_among_equals_the_safer_rule_is_chosen():
     found = {rule.name: certain(0.2) for rule in RULES if rule != BASE}
     standing = level(*found)
     assert choose(RULES, found, standing, POLICY, unit=1.0).rule.weighing is Weighing.SIMPLEX
-    assert choose(RULES, {**found, "l1 0.03": certain(0.22)}, standing, POLICY, unit=1.0).rule.name == "l1 0.03"
-    nearly = {**found, "l1 0.03": certain(0.205)}
+    assert choose(RULES, {**found, "l1 0.03": certain(0.23)}, standing, POLICY, unit=1.0).rule.name == "l1 0.03"
+    nearly = {**found, "l1 0.03": certain(0.21)}
     assert choose(RULES, nearly, standing, POLICY, unit=1.0).rule.weighing is Weighing.SIMPLEX
     # What is nearly equal beside adapters that gain 1 is not beside adapters that gain .4.
     assert choose(RULES, nearly, standing, POLICY, unit=0.4).rule.name == "l1 0.03"
+
+
+def test_what_a_rule_gained_on_all_audited_tasks_counts_as_much_as_what_it_is_expected_to_gain_here():
+    found = {"simplex": certain(0.2), "l1 0.03": certain(0.3)}
+    behind = replace(level(*found), gains={"simplex": 0.3, "l1 0.03": 0.215})
+    # l1 is ahead by .0075, a tie, and then by .015.
+    assert choose(RULES, found, behind, POLICY, unit=1.0).rule.weighing is Weighing.SIMPLEX
+    barely = replace(behind, gains={"simplex": 0.3, "l1 0.03": 0.23})
+    assert choose(RULES, found, barely, POLICY, unit=1.0).rule.name == "l1 0.03"
 
 
 def test_a_rule_that_another_surely_beats_on_the_audited_tasks_is_not_chosen_whatever_it_promises():
