@@ -4,7 +4,7 @@
 with TESSERAE_DATA the texts are the inputs of report.parquet, else letters of the same lengths (quantiles below).
 Peers and ours run alternately in this process, on the number of threads that is printed; `error` is the largest
 difference between the prototypes relative to their largest coordinate, `floor_s` the bare forward passes over ready
-batches of equal lengths.
+batches of equal lengths. sentence-transformers is a peer where the optional extra `bench` is installed.
 """
 
 import argparse
@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -146,7 +147,6 @@ def cases(folder: Path, repeats: int) -> list[dict[str, Any]]:
     model = AutoModel.from_pretrained(folder / "model").eval()
     tokenizer = AutoTokenizer.from_pretrained(folder / "model")
     extractor = pipeline("feature-extraction", model=model, tokenizer=tokenizer, device="cpu")
-    sentences = sentence_transformer(folder / "model")
     lines = []
     for layer in (-1, LAYERS // 2):
         recipe = replace(recipe_for(folder / "model", family=Family.CAUSAL_LM, layers=(layer,)), max_tokens=MAX_TOKENS)
@@ -158,7 +158,9 @@ def cases(folder: Path, repeats: int) -> list[dict[str, Any]]:
         if layer == -1:
             runs["pipeline, batches of 32"] = lambda: by_pipeline(extractor, sample, BATCH)
             runs["pipeline, one by one"] = lambda: by_pipeline(extractor, sample, 1)
-            runs["sentence-transformers, batches of 32"] = lambda: by_sentences(sentences, sample)
+            if find_spec("sentence_transformers") is not None:
+                sentences = sentence_transformer(folder / "model")
+                runs["sentence-transformers, batches of 32"] = lambda model=sentences: by_sentences(model, sample)
         runs["floor"] = floor(settings, sample)
         seconds, results = alternate(runs, repeats)
         lines += [
