@@ -181,15 +181,27 @@ def bound(errors: np.ndarray, shares: np.ndarray, *, witnesses: int, confidence:
     return float(errors[order][min(int(np.searchsorted(reached, level - 1e-12)), len(errors) - 1)])
 
 
+def without_each_group(members: Sequence[frozenset[str]], *, most: int) -> list[np.ndarray]:
+    """For each group of references, the trials (m,) bool that none of it has a part in; none where nothing is left."""
+    kept = [np.array([not one & group for one in members]) for group in folds_of(members, most=most)]
+    return [rows for rows in kept if rows.any()]
+
+
+def jackknife_variance(without: np.ndarray) -> np.ndarray:
+    """Variance of an estimate, from estimates (groups, ...) that each lack a group (Tukey 1958)."""
+    groups = len(without)
+    variance: np.ndarray = (groups - 1) / groups * np.square(without - without.mean(axis=0)).sum(axis=0)
+    return variance
+
+
 def learn(evidence: Evidence, *, shrinkage: float, folds: int, confidence: float) -> GainModel:
     """Fit a rule's gains, and find how far fits without some references differ and err; at least one trial."""
     errors = held_out(evidence, shrinkage=shrinkage, folds=folds) - evidence.gains
     known = np.isfinite(errors)
     witnesses = evidence.rows(known).witnesses
     over = bound(errors[known], evidence.shares[known], witnesses=witnesses, confidence=confidence)
-    groups = folds_of(evidence.members, most=folds)
-    kept = [np.array([not members & group for members in evidence.members]) for group in groups]
-    without = tuple(fit_gains(evidence.rows(rows), shrinkage=shrinkage) for rows in kept if rows.any())
+    kept = without_each_group(evidence.members, most=folds)
+    without = tuple(fit_gains(evidence.rows(rows), shrinkage=shrinkage) for rows in kept)
     fit = fit_gains(evidence, shrinkage=shrinkage)
     positions = (evidence.view.features[known] - fit.means) / fit.scales
     return GainModel(
@@ -223,11 +235,9 @@ def _local_errors(model: GainModel, nearness: np.ndarray) -> tuple[np.ndarray, n
 
 def _jackknife(model: GainModel, features: np.ndarray) -> np.ndarray:
     """Variance (t,) of the predictions by the grouped jackknife."""
-    groups = len(model.without)
-    if groups < LEAST:
+    if len(model.without) < LEAST:
         return np.full(len(features), np.inf)
-    fits = np.stack([predicted(fit, features) for fit in model.without])
-    return (groups - 1) / groups * np.square(fits - fits.mean(axis=0)).sum(axis=0)
+    return jackknife_variance(np.stack([predicted(fit, features) for fit in model.without]))
 
 
 def within(model: GainModel, view: View, *, margin: float) -> np.ndarray:

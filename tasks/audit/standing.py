@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import t as student
 
-from tasks.audit.gains import LEAST, Evidence, folds_of
+from tasks.audit.gains import LEAST, Evidence, jackknife_variance, without_each_group
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +49,8 @@ def standing_of(evidence: Mapping[str, Evidence], *, folds: int) -> Standing:
 
 def _means_without(gains: np.ndarray, shared: Evidence, *, folds: int) -> np.ndarray:
     """Mean gains (groups, rules) without the trials of each group of references."""
-    groups = folds_of(shared.members, most=folds)
-    kept = [np.array([not members & group for members in shared.members]) for group in groups]
-    means = [np.average(gains[:, rows], axis=1, weights=shared.shares[rows]) for rows in kept if rows.any()]
+    kept = without_each_group(shared.members, most=folds)
+    means = [np.average(gains[:, rows], axis=1, weights=shared.shares[rows]) for rows in kept]
     return np.array(means).reshape(-1, len(gains))
 
 
@@ -60,9 +59,7 @@ def _doubts(means: np.ndarray, without: np.ndarray) -> np.ndarray:
     groups, leads = len(without), means[None, :] - means[:, None]
     if groups < LEAST:
         return np.ones_like(leads)
-    deviations = without - without.mean(axis=0)
-    differences = deviations[:, :, None] - deviations[:, None, :]
-    errors = np.sqrt((groups - 1) / groups * np.square(differences).sum(axis=0))
+    errors = np.sqrt(jackknife_variance(without[:, None, :] - without[:, :, None]))
     certain = np.where(leads > 0, np.inf, 0.0)
     ratios = np.divide(leads, errors, out=certain, where=errors > 0)
     return np.where(leads > 0, student.sf(ratios, groups - 1), 1.0)

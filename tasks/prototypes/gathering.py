@@ -1,7 +1,7 @@
 """Vector columns of Parquet files brought into one order, on disk: memory holds one batch at a time."""
 
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,21 +22,22 @@ class Source:
     positions: NDArray[np.int64]
 
 
-def gathered(name: str, sources: Iterable[Source], shape: tuple[int, int], *, directory: Path) -> pa.FixedSizeListArray:
-    """Vector column `name` of `shape` (n, d), float32, every position of which some source fills.
+def gathered(name: str, sources: Sequence[Source], count: int, *, directory: Path) -> pa.FixedSizeListArray:
+    """Vector column `name` (count, d), float32, every position of which some source fills.
 
     The array is a mapping of a file without a name in `directory`: its pages are the system's to keep or to write out,
     and the file is gone with the array, or with the process.
     """
+    size = pq.read_schema(sources[0].path).field(name).type.list_size
     with tempfile.TemporaryFile(dir=directory) as nameless:
-        matrix = np.memmap(nameless, np.float32, mode="w+", shape=shape)
+        matrix = np.memmap(nameless, np.float32, mode="w+", shape=(count, size))
     for source in sources:
         start = 0
         for batch in _batches(source.path, name):
             first, last = np.searchsorted(source.rows, (start, start + len(batch)))
             matrix[source.positions[first:last]] = vectors_of(batch)[source.rows[first:last] - start]
             start += len(batch)
-    return pa.FixedSizeListArray.from_arrays(pa.array(matrix.reshape(-1)), shape[1])
+    return pa.FixedSizeListArray.from_arrays(pa.array(matrix.reshape(-1)), size)
 
 
 def _batches(path: Path, name: str) -> Iterator[pa.FixedSizeListArray]:

@@ -100,8 +100,7 @@ def _whole(compacted: Path) -> pa.RecordBatch:
     """All of a compacted file in one batch, its vectors on disk."""
     rest = pq.read_table(compacted, columns=list(PLAIN)).combine_chunks()
     every = Source(compacted, np.arange(len(rest)), np.arange(len(rest)))
-    shape = (len(rest), pq.read_schema(compacted).field(VECTORS[0]).type.list_size)
-    columns = {name: gathered(name, [every], shape, directory=compacted.parent) for name in VECTORS}
+    columns = {name: gathered(name, [every], len(rest), directory=compacted.parent) for name in VECTORS}
     columns |= {name: rest[name].combine_chunks() for name in PLAIN}
     return pa.RecordBatch.from_arrays([columns[name] for name in _COLUMNS], names=_COLUMNS)
 

@@ -75,18 +75,17 @@ class PrototypeStore:
         """All but the vectors in memory; these go from the files they lie in to their places a batch at a time."""
         files = self._files()
         tables = [pq.read_table(path, columns=[*PLAIN, "created_at"]) for path in files]
-        place = {digest: (file, row) for file, one in enumerate(tables) for row, digest in _numbered(one["digest"])}
+        place = {
+            digest: (file, row)
+            for file, one in enumerate(tables)
+            for row, digest in enumerate(one["digest"].to_pylist())
+        }
         places = np.array([place[digest] for _, digest in pairs])
         starts = np.cumsum([0, *(len(one) for one in tables)])
         rest = pa.concat_tables(tables).take(starts[places[:, 0]] + places[:, 1])
-        sources = [
-            Source(files[file], places[positions, 1], positions)
-            for file in np.unique(places[:, 0])
-            for positions in [_by_row(places, file)]
-        ]
-        size = pq.read_schema(sources[0].path).field(VECTORS[0]).type.list_size
-        shape, shared = schema(size), (len(pairs), size)
-        columns = {name: gathered(name, sources, shared, directory=self._directory) for name in VECTORS}
+        sources = [_source(files[file], file, places) for file in np.unique(places[:, 0])]
+        columns = {name: gathered(name, sources, len(pairs), directory=self._directory) for name in VECTORS}
+        shape = schema(columns[VECTORS[0]].type.list_size)
         columns |= {name: rest[name] for name in rest.column_names}
         columns["name"] = pa.array([name for name, _ in pairs], pa.string())
         _write(pa.table({name: columns[name] for name in shape.names}, schema=shape), final)
@@ -126,14 +125,11 @@ def matrix_of(column: pa.ChunkedArray) -> np.ndarray:
     return vectors_of(column.combine_chunks() if column.num_chunks != 1 else column.chunk(0))
 
 
-def _numbered(column: pa.ChunkedArray) -> Iterable[tuple[int, str]]:
-    return enumerate(column.to_pylist())
-
-
-def _by_row(places: np.ndarray, file: int) -> np.ndarray:
-    """Positions of what lies in a file, in the order of its rows there; places are (n, 2) of file and row."""
+def _source(path: Path, file: int, places: np.ndarray) -> Source:
+    """What the file with this number gives to the places (n, 2) of file and row, in the order of its rows."""
     positions = np.flatnonzero(places[:, 0] == file)
-    return positions[np.argsort(places[positions, 1], kind="stable")]
+    positions = positions[np.argsort(places[positions, 1], kind="stable")]
+    return Source(path, places[positions, 1], positions)
 
 
 def _write(table: pa.Table, final: Path) -> Path:

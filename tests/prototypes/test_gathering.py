@@ -38,13 +38,13 @@ def test_every_wanted_row_of_every_file_gets_its_position(
         positions = np.flatnonzero((wanted >= start) & (wanted < stop))
         positions = positions[np.argsort(wanted[positions], kind="stable")]
         sources.append(Source(path, wanted[positions] - start, positions))
-    found = gathered("vector", sources, (len(wanted), SIZE), directory=directory)
+    found = gathered("vector", sources, len(wanted), directory=directory)
     np.testing.assert_array_equal(vectors_of(found), everything[wanted])
 
 
 def test_nothing_of_the_mapping_is_left_in_the_directory(tmp_path: Path):
     path = write(tmp_path / "a.parquet", np.ones((3, SIZE)))
-    found = gathered("vector", [Source(path, np.arange(3), np.arange(3))], (3, SIZE), directory=tmp_path)
+    found = gathered("vector", [Source(path, np.arange(3), np.arange(3))], 3, directory=tmp_path)
     assert list(tmp_path.iterdir()) == [path]
     np.testing.assert_array_equal(vectors_of(found), 1.0)
 
