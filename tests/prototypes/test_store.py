@@ -8,7 +8,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
+import tasks.prototypes.store
 from tasks.prototypes.statistics import Prototype
 from tasks.prototypes.store import PrototypeStore
 
@@ -58,6 +60,16 @@ def test_compaction_keeps_what_is_asked_in_that_order_under_those_names(tmp_path
     assert table["name"].to_pylist() == ["see", "a", "twin"]
     assert same(store.read()["digest-c"], replace(prototype("c"), name="see"))
     assert store.compact(keep) == final
+
+
+def test_compaction_brings_rows_of_several_row_groups_into_another_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tasks.prototypes.store, "ROWS", 1)  # else one group holds thousands
+    store = PrototypeStore(tmp_path)
+    store.write_part([prototype("a"), prototype("b"), prototype("c")], "one", now=NOW)
+    store.compact([(name, f"digest-{name}") for name in "cab"])
+    assert all(same(store.read()[f"digest-{name}"], prototype(name)) for name in "abc")
 
 
 def test_what_came_late_is_kept_by_the_next_compaction(tmp_path: Path) -> None:
