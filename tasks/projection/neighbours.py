@@ -1,8 +1,9 @@
 """Exact nearest references of many targets, in bounded memory, with ties broken by name.
 
 A block of the (memory-mapped) library is multiplied with the targets in float32; a running threshold for each target
-lets only a few candidates of each block through. Candidates that float32 cannot tell apart are measured again in
-float64, so the result is the exact one. The library is never prepared itself: its transform is folded into the targets.
+lets only a few candidates of each block through. Candidates that float32 cannot tell apart are measured again by
+products in float64, and what these cannot tell apart by coordinates, so the result is the exact one. The library is
+never prepared itself: its transform is folded into the targets.
 """
 
 from collections.abc import Sequence
@@ -16,6 +17,8 @@ LIBRARY_BLOCK = 8192  # references in one product: 32 MB of float32 at d = 1024
 TARGET_BLOCK = 256
 REMEASURED = 64  # candidates measured again at a time: half a megabyte of float64 at d = 1024
 GROUPS = 256  # disjoint groups of the first block whose minima bound the count-th smallest distance from above
+TRIMMED = 2  # times as many candidates as are wanted are sorted and cut: oftener costs more than it keeps out
+UNIT_ROUNDOFF = 2.0**-24  # of float32
 # Rounding of a d-term float32 product exceeds CONFIDENCE sqrt(d) u |x||y| with probability e^-18 (Higham and Mary, "A
 # new approach to probabilistic rounding error analysis", 2019).
 CONFIDENCE = 6.0
@@ -90,23 +93,28 @@ def merge_partitions(parts: Sequence[Neighbourhoods], ranks: np.ndarray, *, coun
 
 @dataclass(frozen=True, slots=True)
 class _Queries:
-    """A block of targets, prepared (t, d), and as factors (t, d) float32 of the products with raw references.
+    """A block of targets, prepared (t, d) float32, and as factors (t, d) of the products with raw references.
 
-    constants (t,): what the transform's centre adds; rounding (t,): error of one product per raw length of a reference.
+    exact, narrow: the factors in float64 and float32; constants (t,): what the transform's centre adds; own (t,):
+    squared lengths; rounding (t,): error of one float32 product per raw length of a reference.
     """
 
     prepared: np.ndarray
-    products: np.ndarray
+    exact: np.ndarray
+    narrow: np.ndarray
     constants: np.ndarray
+    own: np.ndarray
     rounding: np.ndarray
 
     @classmethod
     def of(cls, targets: np.ndarray, transform: Transform) -> "_Queries":
         prepared = transform(targets)
         exact = transform.query(prepared)
-        unit_roundoff = 2.0**-24
-        rounding = CONFIDENCE * np.sqrt(targets.shape[1]) * unit_roundoff * np.linalg.norm(exact, axis=1) * 2.0
-        return cls(prepared, (-2.0 * exact).astype(np.float32), 2.0 * exact @ transform.centre, rounding)
+        exact *= -2.0
+        own = np.einsum("td,td->t", prepared, prepared, dtype=np.float64)
+        lengths = np.sqrt(np.einsum("td,td->t", exact, exact))
+        rounding = CONFIDENCE * np.sqrt(targets.shape[1]) * UNIT_ROUNDOFF * lengths
+        return cls(prepared, exact, exact.astype(np.float32), -(exact @ transform.centre), own, rounding)
 
 
 def _nearest_of_block(
@@ -114,20 +122,22 @@ def _nearest_of_block(
 ) -> Neighbourhoods:
     scale = _scales(index.squares, transform)
     slack = 2.0 * _rounding(queries, index, scale)
-    found = _Candidates.none(len(queries.prepared))
+    found = _Candidates.none()
     limits = np.full(len(queries.prepared), np.inf)
     buffer = np.empty((len(queries.prepared), min(LIBRARY_BLOCK, len(library))), dtype=np.float32)
     for first in range(0, len(library), LIBRARY_BLOCK):
         block = np.asarray(library[first : first + LIBRARY_BLOCK])
         scores = buffer[:, : len(block)]
-        np.matmul(queries.products, block.T, out=scores)
+        np.matmul(queries.narrow, block.T, out=scores)
         _finish_scores(scores, index.squares[first : first + len(block)], scale, first, queries.constants, transform)
         if first == 0:
             limits = _first_limits(scores, count) + slack
-        rows, columns = np.nonzero(scores <= limits[:, None])
+        rows, columns = _at_most(scores, limits)
         found = found.joined(rows, columns + first, scores[rows, columns].astype(np.float64))
-        found, limits = found.trimmed(count, slack, limits)
-    return _exact_order(library, index, queries, transform, found, slack, count)
+        if len(found.rows) > TRIMMED * count * len(limits):
+            found, limits = found.trimmed(count, slack, limits)
+    found, _ = found.trimmed(count, slack, limits)
+    return _exact_order(library, index, queries, transform, found, slack).nearest(count, len(limits))
 
 
 def _scales(squares: np.ndarray, transform: Transform) -> np.ndarray | None:
@@ -162,6 +172,16 @@ def _finish_scores(
     scores += (squares > 0.0).astype(np.float32)
 
 
+def _at_most(scores: np.ndarray, limits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and columns of the scores (t, m), float32, that are at most their row's limit (t,), or hardly above it.
+
+    The limits are rounded up to float32 instead of all scores widened, and the mask is searched flat: numpy takes six
+    times as long to search two dimensions.
+    """
+    wide = np.nextafter(limits.astype(np.float32), np.float32(np.inf))
+    return np.divmod(np.flatnonzero(scores <= wide[:, None]), scores.shape[1])
+
+
 def _first_limits(scores: np.ndarray, count: int) -> np.ndarray:
     """An upper bound (t,) on the count-th smallest score: the count-th smallest of the minima of disjoint groups."""
     groups = max(GROUPS, 4 * count)
@@ -179,19 +199,17 @@ class _Candidates:
     rows: np.ndarray
     references: np.ndarray
     scores: np.ndarray
-    starts: np.ndarray  # (t + 1,) where each row's candidates begin, valid once trimmed
 
     @classmethod
-    def none(cls, targets: int) -> "_Candidates":
+    def none(cls) -> "_Candidates":
         empty = np.empty(0, dtype=np.int64)
-        return cls(empty, empty, np.empty(0), np.zeros(targets + 1, dtype=np.int64))
+        return cls(empty, empty, np.empty(0))
 
     def joined(self, rows: np.ndarray, references: np.ndarray, scores: np.ndarray) -> "_Candidates":
         return _Candidates(
             np.concatenate([self.rows, rows]),
             np.concatenate([self.references, references]),
             np.concatenate([self.scores, scores]),
-            self.starts,
         )
 
     def trimmed(self, count: int, slack: np.ndarray, limits: np.ndarray) -> tuple["_Candidates", np.ndarray]:
@@ -203,9 +221,27 @@ class _Candidates:
         full = last < starts[1:]
         limits = np.minimum(limits, np.where(full, scores[np.minimum(last, len(scores) - 1)] + slack, np.inf))
         keep = scores <= limits[rows]
-        rows = rows[keep]
-        starts = np.searchsorted(rows, np.arange(len(limits) + 1))
-        return _Candidates(rows, self.references[order][keep], scores[keep], starts), limits
+        return _Candidates(rows[keep], self.references[order][keep], scores[keep]), limits
+
+    def undecided(self, slack: np.ndarray) -> np.ndarray:
+        """Positions of what is no further than `slack` (as many as candidates) from its neighbour, or from zero."""
+        close = (np.diff(self.scores) <= slack[1:]) & (self.rows[1:] == self.rows[:-1])
+        doubtful = self.scores <= slack
+        doubtful[1:] |= close
+        doubtful[:-1] |= close
+        return np.flatnonzero(doubtful)
+
+    def settled(self, at: np.ndarray, scores: np.ndarray, ranks: np.ndarray) -> "_Candidates":
+        """With better scores at the positions `at`, in order again: what was undecided moves only among itself."""
+        order = np.lexsort((ranks[self.references[at]], scores, self.rows[at]))
+        references, new = self.references.copy(), self.scores.copy()
+        references[at], new[at] = references[at[order]], scores[order]
+        return _Candidates(self.rows, references, new)
+
+    def nearest(self, count: int, targets: int) -> Neighbourhoods:
+        """The first `count` of each target."""
+        take = np.searchsorted(self.rows, np.arange(targets))[:, None] + np.arange(count)
+        return Neighbourhoods(self.references[take], self.scores[take])
 
 
 def _exact_order(
@@ -215,22 +251,51 @@ def _exact_order(
     transform: Transform,
     found: _Candidates,
     slack: np.ndarray,
-    count: int,
-) -> Neighbourhoods:
-    """Measure again what float32 cannot order, and cut to the `count` nearest."""
-    own = np.square(queries.prepared.astype(np.float64)).sum(axis=1)
-    offset = own if transform.unit else own + queries.constants
-    distances = np.maximum(found.scores + offset[found.rows], 0.0)
-    close = np.diff(found.scores) <= slack[found.rows[1:]]
-    close &= found.rows[1:] == found.rows[:-1]
-    doubtful = distances <= 2.0 * slack[found.rows]
-    doubtful[1:] |= close
-    doubtful[:-1] |= close
-    again = np.flatnonzero(doubtful)
-    for first in range(0, len(again), REMEASURED):
-        some = again[first : first + REMEASURED]
-        atoms = transform(library[found.references[some]]).astype(np.float64)
-        distances[some] = np.square(atoms - queries.prepared[found.rows[some]]).sum(axis=1)
-    order = np.lexsort((index.ranks[found.references], distances, found.rows))
-    take = order[found.starts[:-1, None] + np.arange(count)]
-    return Neighbourhoods(found.references[take], distances[take])
+) -> _Candidates:
+    """Squared distances for scores, those that float32 cannot order measured again."""
+    offset = queries.own if transform.unit else queries.own + queries.constants
+    found = _Candidates(found.rows, found.references, np.maximum(found.scores + offset[found.rows], 0.0))
+    at = found.undecided(slack[found.rows])
+    products = _by_products(library, index, queries, transform, found.rows[at], found.references[at])
+    found = found.settled(at, products, index.ranks)
+    # A distance is that of prepared vectors, which float32 has rounded coordinate by coordinate.
+    distances, lengths = np.sqrt(found.scores), np.sqrt(queries.own)[found.rows]
+    rounded = 4.0 * UNIT_ROUNDOFF * distances * (lengths + distances)
+    at = found.undecided(rounded + UNIT_ROUNDOFF * slack[found.rows])
+    coordinates = _by_coordinates(library, queries, transform, found.rows[at], found.references[at])
+    return found.settled(at, coordinates, index.ranks)
+
+
+def _by_products(
+    library: np.ndarray,
+    index: LibraryIndex,
+    queries: _Queries,
+    transform: Transform,
+    rows: np.ndarray,
+    references: np.ndarray,
+) -> np.ndarray:
+    """Squared distances (m,) of targets and references in pairs, by float64 products with the raw references."""
+    out = np.empty(len(rows))
+    for first in range(0, len(rows), REMEASURED):
+        some = slice(first, first + REMEASURED)
+        raw = library[references[some]].astype(np.float64)
+        out[some] = np.einsum("md,md->m", raw, queries.exact[rows[some]])
+    out += queries.constants[rows]
+    squares = index.squares[references]
+    if transform.unit:
+        lengths = np.sqrt(squares)
+        out /= np.where(lengths > 0.0, lengths, 1.0)
+        squares = (squares > 0.0).astype(np.float64)
+    return np.maximum(out + squares + queries.own[rows], 0.0)
+
+
+def _by_coordinates(
+    library: np.ndarray, queries: _Queries, transform: Transform, rows: np.ndarray, references: np.ndarray
+) -> np.ndarray:
+    """The same from the differences of their coordinates, exactly zero for a copy."""
+    out = np.empty(len(rows))
+    for first in range(0, len(rows), REMEASURED):
+        some = slice(first, first + REMEASURED)
+        apart = np.subtract(transform(library[references[some]]), queries.prepared[rows[some]], dtype=np.float64)
+        out[some] = np.einsum("md,md->m", apart, apart)
+    return out

@@ -46,7 +46,9 @@ class Transform:
 
     def linear(self, vectors: np.ndarray) -> np.ndarray:
         """The part before scaling to length one, float64, (m, d) to (m, d)."""
-        moved = (vectors.astype(np.float64) - self.centre) * self.scale
+        moved = vectors.astype(np.float64)
+        moved -= self.centre
+        moved *= self.scale
         return moved if self.matrix is None else moved @ self.matrix
 
     def __call__(self, vectors: np.ndarray) -> np.ndarray:

@@ -99,6 +99,25 @@ def test_folding_the_transform_into_the_targets_is_preparing_the_library(prepara
     np.testing.assert_array_equal(found.indices, wanted.indices)
 
 
+@pytest.mark.parametrize("preparation", list(Preparation))
+@pytest.mark.parametrize("apart", [1e-5, 1e-7])
+def test_neighbours_that_float32_products_cannot_tell_apart_come_in_exact_order(preparation, apart):
+    """Near copies around few points: at 1e-5 products in float64 must decide, at 1e-7 the rounded coordinates."""
+    rng = np.random.default_rng(2)
+    points = rng.normal(size=(6, 64)) + 5.0 * rng.normal(size=64)
+    library = np.repeat(points, 40, axis=0) + apart * rng.normal(size=(240, 64))
+    library, targets = library.astype(np.float32), (points + 0.3 * rng.normal(size=points.shape)).astype(np.float32)
+    names = [f"reference_{i}" for i in rng.permutation(240)]
+    halves = library + rng.normal(size=(2, *library.shape))
+    covariance = within_covariance_of(halves[0], halves[1], np.full(240, 50))
+    calibration = calibrate(library, rng.uniform(0.5, 2.0, size=library.shape))
+    transform = fit_transform(preparation, calibration, within_covariance=covariance)
+    found = nearest_prepared(library, index_library(library, names, transform), targets, transform=transform, count=60)
+    wanted = brute_force(transform(library), names, transform(targets), 60)
+    np.testing.assert_array_equal(found.indices, wanted.indices)
+    np.testing.assert_allclose(found.squared_distances, wanted.squared_distances, rtol=1e-6)
+
+
 def test_partitions_of_a_library_join_to_the_whole():
     library, names, targets = library_of(7, 300, 12, "duplicated")
     whole = nearest(library, names, targets, count=8)
