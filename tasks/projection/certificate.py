@@ -122,11 +122,11 @@ def _shifted_residual_gaps(moments: Moments, weights: np.ndarray, gaps: np.ndarr
     """Gaps of nonnegative weights from the dual point r - shift p, where p has the product 1 with every atom.
 
     At a penalty of almost nothing, a correlation that rounding has left above it scales r to zero. Moving r instead
-    costs shift times the weights' sum. Infinite where no such p makes a dual point.
+    costs shift times the weights' sum. Infinite where no such p makes a dual point, or where none is needed.
     """
     out = np.full_like(gaps, np.inf)
     g = moments.correlations - np.matmul(moments.gram, weights[:, :, None])[:, :, 0]
-    for row in np.flatnonzero((gaps > 0.0) & (g.max(axis=1) > lam)):
+    for row in np.flatnonzero((gaps > ROUNDING * moments.energy) & (g.max(axis=1) > lam)):
         gram = moments.gram[row]
         y = np.linalg.pinv(gram, rcond=len(gram) * GRAIN, hermitian=True).sum(axis=1)
         products = gram @ y

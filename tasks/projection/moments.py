@@ -1,5 +1,6 @@
 """All a solver or a certificate may know of the prototypes: second moments, sized by the neighbourhood, not by d."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,7 +9,7 @@ from tasks.projection.variants import Variant
 
 # Squared relative rounding of float32: a direction among prototypes with less of the largest energy is their rounding.
 GRAIN = 2.0**-46
-BLOCK = 8  # targets whose atoms are widened to float64 together: 2 MB at k = 32, d = 1024, within the cache
+BLOCK = 2  # targets whose atoms are widened to float64 together: half a megabyte at k = 32, d = 1024, within the cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,50 +44,56 @@ def moments_of(atoms: np.ndarray, targets: np.ndarray, *, variant: Variant) -> M
     With weights that sum to one the origin is free, and is put at the target: what all prototypes share (a common mean
     or a massive activation) then cancels before it is squared.
     """
-    wide = atoms.astype(np.float64)
-    goals = targets.astype(np.float64)
-    if variant.sums_to_one:
-        wide -= goals[:, None, :]
-        zero = np.zeros(len(goals))
-        return Moments(np.matmul(wide, wide.transpose(0, 2, 1)), np.zeros(wide.shape[:2]), zero)
-    return _moments(wide, goals)
-
-
-def moments_about(atoms: np.ndarray, targets: np.ndarray, *, origin: np.ndarray) -> Moments:
-    """Moments of atoms (t, k, d) and targets (t, d) with `origin` (d,) subtracted from both, in float64."""
-    return _moments(atoms.astype(np.float64) - origin, targets.astype(np.float64) - origin)
-
-
-def _moments(wide: np.ndarray, goals: np.ndarray) -> Moments:
-    return Moments(
-        np.matmul(wide, wide.transpose(0, 2, 1)),
-        np.matmul(wide, goals[:, :, None])[:, :, 0],
-        np.einsum("td,td->t", goals, goals),
-    )
+    moments = _room_for(*atoms.shape[:2])
+    _fill(moments, atoms.astype(np.float64), targets.astype(np.float64), at_targets=variant.sums_to_one)
+    return moments
 
 
 def gather_moments(library: np.ndarray, indices: np.ndarray, targets: np.ndarray, *, variant: Variant) -> Moments:
     """Moments of `targets` (t, d) with their own rows `indices` (t, k) of `library` (n, d), a block at a time."""
-    parts = [
-        moments_of(library[indices[first : first + BLOCK]], targets[first : first + BLOCK], variant=variant)
-        for first in range(0, len(targets), BLOCK)
-    ]
-    return _joined(parts)
+    moments = _room_for(*indices.shape)
+    for rows, wide, goals in _blocks(library, indices, targets):
+        _fill(moments[rows], wide, goals, at_targets=variant.sums_to_one)
+    return moments
 
 
 def gather_moments_about(
     library: np.ndarray, indices: np.ndarray, targets: np.ndarray, *, origin: np.ndarray
 ) -> Moments:
-    """The same with the origin at `origin` (d,)."""
-    parts = [
-        moments_about(library[indices[first : first + BLOCK]], targets[first : first + BLOCK], origin=origin)
-        for first in range(0, len(targets), BLOCK)
-    ]
-    return _joined(parts)
+    """The same with `origin` (d,) subtracted from library and targets."""
+    moments = _room_for(*indices.shape)
+    for rows, wide, goals in _blocks(library, indices, targets):
+        wide -= origin
+        goals -= origin
+        _fill(moments[rows], wide, goals, at_targets=False)
+    return moments
 
 
-def _joined(parts: list[Moments]) -> Moments:
-    return Moments(*(np.concatenate([getattr(part, name) for part in parts]) for name in Moments.__slots__))
+def _blocks(
+    library: np.ndarray, indices: np.ndarray, targets: np.ndarray
+) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
+    """Slices of the targets with their atoms (BLOCK, k, d) and themselves (BLOCK, d) in float64, overwritten in turn."""
+    buffer = np.empty((BLOCK, indices.shape[1], library.shape[1]))
+    for first in range(0, len(targets), BLOCK):
+        rows = slice(first, first + BLOCK)
+        goals = targets[rows].astype(np.float64)
+        wide = buffer[: len(goals)]
+        wide[:] = library[indices[rows]]
+        yield rows, wide, goals
+
+
+def _room_for(count: int, size: int) -> Moments:
+    return Moments(np.empty((count, size, size)), np.zeros((count, size)), np.zeros(count))
+
+
+def _fill(moments: Moments, wide: np.ndarray, goals: np.ndarray, *, at_targets: bool) -> None:
+    """Fill moments of atoms (t, k, d), which it may overwrite, and targets (t, d); about the targets, or as they are."""
+    if at_targets:
+        wide -= goals[:, None, :]
+    else:
+        np.matmul(wide, goals[:, :, None], out=moments.correlations[:, :, None])
+        np.einsum("td,td->t", goals, goals, out=moments.energy)
+    np.matmul(wide, wide.transpose(0, 2, 1), out=moments.gram)
 
 
 def scales_of(moments: Moments, *, variant: Variant) -> np.ndarray:

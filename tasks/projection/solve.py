@@ -1,7 +1,8 @@
 """Project targets onto their neighbourhoods: fast where it can be, certified always, refused where it cannot be.
 
-Every target is first solved in lockstep with the others. Those whose certified gap is too large are solved again with a
-small ridge, then by cvxpy and a polish; what is still uncertified is an error for that target alone.
+Every target is first solved together with the others by exchanging whole supports. What is not certified then walks its
+path, and those whose gap is still too large are solved again with a small ridge, then by cvxpy and a polish; what is
+uncertified after that is an error for that target alone.
 """
 
 from dataclasses import dataclass, replace
@@ -10,13 +11,15 @@ import numpy as np
 
 from tasks.projection.certificate import relative_gaps
 from tasks.projection.duplicates import Merged, merge_duplicates
+from tasks.projection.exchange import exchange_weights
 from tasks.projection.lockstep import lockstep_weights
 from tasks.projection.moments import Moments, gather_moments, gather_moments_about, scales_of
 from tasks.projection.projection import NotCertified, Projection, coverage
 from tasks.projection.refit import FIT_FLOOR, choose_supports, prune, refit_weights
 from tasks.projection.variants import Variant
 
-FAST_GAP = 1e-8  # a lockstep answer above this goes to the fallbacks, however generous the tolerance
+SETTLED_GAP = 1e-12  # an exchanged answer above this is walked instead: it is exact, or its support is wrong
+FAST_GAP = 1e-8  # a walked answer above this goes to the fallbacks, however generous the tolerance
 RIDGE = 1e-9  # of the mean squared atom length
 
 
@@ -147,9 +150,11 @@ def solve_moments(
         support = prune(merged.moments, choice.support, dimension=dimension, floor=FIT_FLOOR * about_centre.energy)
         return _certify_refit(merged, support, choice.penalty, tolerance)
     penalty = np.maximum(penalty, _least_penalty(moments, variant))
-    weights = merged.share(
-        lockstep_weights(merged.moments, penalty=penalty, variant=variant, allowed=merged.allowed, device=device)
-    )
+    known = {"penalty": penalty, "variant": variant, "allowed": merged.allowed}
+    if device is None:
+        weights = merged.share(exchange_weights(merged.moments, **known))
+    else:
+        weights = merged.share(lockstep_weights(merged.moments, device=device, **known))
     gaps = relative_gaps(merged.moments, weights, penalty=penalty, variant=variant)
     return _fall_back(
         merged, Solved(merged.moments, weights, penalty, gaps, {}, 0, 0), variant=variant, tolerance=tolerance
@@ -173,17 +178,21 @@ def _least_penalty(moments: Moments, variant: Variant) -> np.ndarray:
 
 
 def _fall_back(merged: Merged, first: Solved, *, variant: Variant, tolerance: float) -> Solved:
-    """Ridge, then cvxpy with a polish, for the targets whose gap is above the limit; the better answer is kept."""
+    """The walk, then the walk with a ridge, then cvxpy with a polish, for those above the limit; the best is kept."""
     limit = min(tolerance, FAST_GAP)
     weights, gaps, penalty = first.weights.copy(), first.gaps.copy(), first.penalty
+    walked_rows = np.flatnonzero(~(gaps <= SETTLED_GAP))
+    if walked_rows.size:
+        tried = _walked(merged, merged.moments[walked_rows], walked_rows, penalty, variant)
+        _keep_better(merged, walked_rows, tried, weights, gaps, penalty, variant)
     ridge_rows = np.flatnonzero(~(gaps <= limit))
     if ridge_rows.size:
         some = merged.moments[ridge_rows]
         length = np.einsum("tkk->t", some.gram) / some.size
         ridged = replace(some, gram=some.gram + RIDGE * length[:, None, None] * np.eye(some.size))
-        allowed = None if merged.allowed is None else merged.allowed[ridge_rows]
-        tried = lockstep_weights(ridged, penalty=penalty[ridge_rows], variant=variant, allowed=allowed, device=None)
-        _keep_better(merged, ridge_rows, tried, weights, gaps, penalty, variant)
+        _keep_better(
+            merged, ridge_rows, _walked(merged, ridged, ridge_rows, penalty, variant), weights, gaps, penalty, variant
+        )
     cvxpy_rows = np.flatnonzero(~(gaps <= limit))
     for row in cvxpy_rows:
         tried = _by_cvxpy(merged.moments[row : row + 1], float(penalty[row]), variant)
@@ -191,6 +200,11 @@ def _fall_back(merged: Merged, first: Solved, *, variant: Variant, tolerance: fl
     failures = _failures(gaps, tolerance)
     by_ridge = int(ridge_rows.size - cvxpy_rows.size)
     return Solved(merged.moments, weights, penalty, gaps, failures, by_ridge, int(cvxpy_rows.size))
+
+
+def _walked(merged: Merged, moments: Moments, rows: np.ndarray, penalty: np.ndarray, variant: Variant) -> np.ndarray:
+    allowed = None if merged.allowed is None else merged.allowed[rows]
+    return lockstep_weights(moments, penalty=penalty[rows], variant=variant, allowed=allowed, device=None)
 
 
 def _by_cvxpy(moments: Moments, penalty: float, variant: Variant) -> np.ndarray:

@@ -7,6 +7,7 @@ import pytest
 
 import tasks.projection as room
 from tasks.projection import solve as solving
+from tasks.projection.exchange import exchange_weights
 from tasks.projection.lockstep import lockstep_weights
 from tasks.projection.moments import moments_of
 from tasks.projection.polish import polish
@@ -61,25 +62,38 @@ def test_torch_walks_the_same_path_as_numpy(variant):
     )
 
 
-def broken(good, *, rows, times):
-    """A lockstep solver that spoils some answers the first `times` times it is asked."""
+def spoil(monkeypatch, *, rows, times):
+    """Let the first `times` of the fast answers (the exchange's, then the walks') be wrong at some rows."""
     calls = []
 
-    def spoiled(moments, **known):
-        weights = good(moments, **known)
-        calls.append(len(weights))
-        if len(calls) <= times:
-            spoil = [row for row in rows if row < len(weights)]
-            weights[spoil] = 1.0 / weights.shape[1]
-        return weights
+    def spoiled(good):
+        def answer(moments, **known):
+            weights = good(moments, **known)
+            calls.append(len(weights))
+            if len(calls) <= times:
+                weights[[row for row in rows if row < len(weights)]] = 1.0 / weights.shape[1]
+            return weights
 
-    return spoiled
+        return answer
+
+    monkeypatch.setattr(solving, "exchange_weights", spoiled(exchange_weights))
+    monkeypatch.setattr(solving, "lockstep_weights", spoiled(lockstep_weights))
+
+
+@pytest.mark.parametrize("variant", [Variant.AFFINE, Variant.FREE, Variant.SIMPLEX, Variant.NONNEGATIVE])
+def test_what_the_exchange_gets_wrong_is_walked(variant, monkeypatch):
+    honest = many(variant)
+    spoil(monkeypatch, rows=[1, 4], times=1)
+    repaired = many(variant)
+    assert (repaired.by_ridge, repaired.by_cvxpy) == (0, 0)
+    for one, other in zip(honest.projections, repaired.projections, strict=True):
+        np.testing.assert_allclose(one.weights, other.weights, atol=1e-10)
 
 
 @pytest.mark.parametrize("variant", [Variant.AFFINE, Variant.FREE])
-def test_a_wrong_fast_answer_is_noticed_and_solved_with_a_ridge(variant, monkeypatch):
+def test_a_wrong_walk_is_noticed_and_solved_with_a_ridge(variant, monkeypatch):
     honest = many(variant)
-    monkeypatch.setattr(solving, "lockstep_weights", broken(lockstep_weights, rows=[1, 4], times=1))
+    spoil(monkeypatch, rows=[0, 1], times=2)
     repaired = many(variant)
     assert (repaired.by_ridge, repaired.by_cvxpy) == (2, 0)
     for one, other in zip(honest.projections, repaired.projections, strict=True):
@@ -89,7 +103,7 @@ def test_a_wrong_fast_answer_is_noticed_and_solved_with_a_ridge(variant, monkeyp
 @pytest.mark.parametrize("variant", [Variant.AFFINE, Variant.FREE, Variant.SIMPLEX, Variant.NONNEGATIVE])
 def test_where_the_ridge_does_not_help_cvxpy_and_the_polish_do(variant, monkeypatch):
     honest = many(variant)
-    monkeypatch.setattr(solving, "lockstep_weights", broken(lockstep_weights, rows=[0, 1], times=2))
+    spoil(monkeypatch, rows=[0, 1], times=3)
     repaired = many(variant)
     assert (repaired.by_ridge, repaired.by_cvxpy) == (0, 2)
     for one, other in zip(honest.projections, repaired.projections, strict=True):
@@ -97,8 +111,17 @@ def test_where_the_ridge_does_not_help_cvxpy_and_the_polish_do(variant, monkeypa
         np.testing.assert_array_equal(one.weights != 0.0, other.weights != 0.0)
 
 
+def test_nonnegative_weights_are_certified_without_a_penalty_and_with_massive_coordinates():
+    """Rounding then leaves a correlation above the penalty, and only the certificate's shifted residual can tell."""
+    for seed in range(120):
+        case = case_of("massive coordinates", seed)
+        known = {"spread": case.spread, "centre": case.centre, "tolerance": 1e-8}
+        found = project(case.atoms, case.target, variant=Variant.NONNEGATIVE, relative_penalty=0.0, **known)
+        assert found.duality_gap <= 1e-8
+
+
 def test_what_stays_uncertified_fails_alone_and_says_what_to_do(monkeypatch):
-    monkeypatch.setattr(solving, "lockstep_weights", broken(lockstep_weights, rows=[0], times=2))
+    spoil(monkeypatch, rows=[0], times=3)
     monkeypatch.setattr(solving, "_by_cvxpy", lambda moments, penalty, variant: np.full((1, moments.size), np.nan))
     found = many(Variant.AFFINE)
     assert list(found.failures) == [0]
@@ -108,7 +131,7 @@ def test_what_stays_uncertified_fails_alone_and_says_what_to_do(monkeypatch):
 
 def test_one_target_that_fails_is_an_error_never_a_warning(monkeypatch):
     case = case_of("random", 0)
-    monkeypatch.setattr(solving, "lockstep_weights", broken(lockstep_weights, rows=[0], times=2))
+    spoil(monkeypatch, rows=[0], times=3)
     monkeypatch.setattr(solving, "_by_cvxpy", lambda moments, penalty, variant: np.full((1, moments.size), np.nan))
     with pytest.raises(NotCertified, match="duality gap"):
         project(
@@ -158,5 +181,5 @@ def test_version_two_means_these_weights():
         tolerance=1e-8,
     ).weights
     wanted = hashlib.sha256(np.array([0.75, 0.25]).tobytes()).hexdigest()
-    assert room.VERSION == "2"
+    assert room.VERSION == "3"
     assert hashlib.sha256(np.round(weights, 12).tobytes()).hexdigest() == wanted
