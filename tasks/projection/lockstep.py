@@ -22,7 +22,7 @@ class Units:
     length: np.ndarray
     load: np.ndarray
 
-    def __getitem__(self, rows: np.ndarray) -> "Units":
+    def __getitem__(self, rows: np.ndarray | slice) -> "Units":
         """The units of some problems."""
         return Units(self.length[rows], self.load[rows])
 

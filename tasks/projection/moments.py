@@ -72,7 +72,7 @@ def gather_moments_about(
 def _blocks(
     library: np.ndarray, indices: np.ndarray, targets: np.ndarray
 ) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
-    """Slices of the targets with their atoms (BLOCK, k, d) and themselves (BLOCK, d) in float64, overwritten in turn."""
+    """Slices of the targets with their atoms (BLOCK, k, d), overwritten in turn, and themselves, in float64."""
     buffer = np.empty((BLOCK, indices.shape[1], library.shape[1]))
     for first in range(0, len(targets), BLOCK):
         rows = slice(first, first + BLOCK)
@@ -87,7 +87,7 @@ def _room_for(count: int, size: int) -> Moments:
 
 
 def _fill(moments: Moments, wide: np.ndarray, goals: np.ndarray, *, at_targets: bool) -> None:
-    """Fill moments of atoms (t, k, d), which it may overwrite, and targets (t, d); about the targets, or as they are."""
+    """Fill in the moments of atoms (t, k, d), overwritten, and targets (t, d), as they are or about the targets."""
     if at_targets:
         wide -= goals[:, None, :]
     else:

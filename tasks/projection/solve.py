@@ -150,15 +150,18 @@ def solve_moments(
         support = prune(merged.moments, choice.support, dimension=dimension, floor=FIT_FLOOR * about_centre.energy)
         return _certify_refit(merged, support, choice.penalty, tolerance)
     penalty = np.maximum(penalty, _least_penalty(moments, variant))
-    known = {"penalty": penalty, "variant": variant, "allowed": merged.allowed}
-    if device is None:
-        weights = merged.share(exchange_weights(merged.moments, **known))
-    else:
-        weights = merged.share(lockstep_weights(merged.moments, device=device, **known))
+    weights = _first_weights(merged, penalty, variant, device)
     gaps = relative_gaps(merged.moments, weights, penalty=penalty, variant=variant)
     return _fall_back(
         merged, Solved(merged.moments, weights, penalty, gaps, {}, 0, 0), variant=variant, tolerance=tolerance
     )
+
+
+def _first_weights(merged: Merged, penalty: np.ndarray, variant: Variant, device: str | None) -> np.ndarray:
+    moments, allowed = merged.moments, merged.allowed
+    if device is None:
+        return merged.share(exchange_weights(moments, penalty=penalty, variant=variant, allowed=allowed))
+    return merged.share(lockstep_weights(moments, penalty=penalty, variant=variant, allowed=allowed, device=device))
 
 
 def _certify_refit(merged: Merged, support: np.ndarray, penalty: np.ndarray, tolerance: float) -> Solved:
