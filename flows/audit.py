@@ -10,8 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from prefect import flow, get_run_logger, task
-from prefect.cache_policies import NO_CACHE
+from prefect import flow, get_run_logger
 from prefect.runtime import flow_run
 
 import tasks.audit
@@ -23,6 +22,7 @@ from flows.recording import log_audit
 from flows.refresh import Library, refresh_library
 from flows.report import Report, failure_of, failures_json
 from flows.run import Run, open_run
+from flows.tasking import opaque_task
 from tasks.audit.measuring import Need
 from tasks.audit.store import ScoreStore, read_results, write_results
 from tasks.files import Failure
@@ -48,7 +48,7 @@ def _works(run: Run, library: Library, missing: Iterable[Need]) -> deque[AuditWo
     )
 
 
-@task(name="audit references", cache_policy=NO_CACHE)
+@opaque_task("audit references")
 def measure(run: Run, waiting: deque[AuditWork], store: ScoreStore, *, until: float) -> tuple[Failure, ...]:
     """Score on the workers, each reference's samples in one piece, until nothing waits or the time is over."""
     failures: list[Failure] = []

@@ -5,8 +5,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from prefect import task
-from prefect.cache_policies import NO_CACHE
 
 import tasks.evaluation
 from flows.choosing import Choice, Choices
@@ -16,6 +14,7 @@ from flows.refresh import Library
 from flows.report import INCUMBENT, failure_of
 from flows.run import Run
 from flows.settings import ProjectionSettings
+from flows.tasking import opaque_task
 from flows.work import TargetWork, build_target
 from tasks.composition.composition import Composition
 from tasks.composition.recipe import RECIPE_NAME, Recipe, recipe_of
@@ -136,7 +135,7 @@ def _work(run: Run, library: Library, frame: Frame, target: Target, built: Built
     return TargetWork(built.recipe, built.adapter, job, built.evaluation, run.workers.threads)
 
 
-@task(name="blend and evaluate", cache_policy=NO_CACHE)
+@opaque_task("blend and evaluate")
 def build_shard(run: Run, shard: Sequence[TargetWork], advance: Callable[[int], None]) -> tuple[Failure, ...]:
     """Blend and evaluate a shard of targets on the workers; each target fails alone."""
     tries = run.settings.cluster.attempts

@@ -4,13 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
-
 from flows.refresh import Library
 from flows.report import finite
 from flows.run import Run
 from flows.settings import PreparationName, ProjectionSettings, RuleName, VariantName
+from flows.tasking import opaque_task
 from tasks.audit.rules import BASE, Rule, Weighing
 from tasks.files import write_json
 
@@ -69,7 +67,7 @@ def choice_json(decision: "Decision") -> Choice:
     }
 
 
-@task(name="choose rules", cache_policy=NO_CACHE)
+@opaque_task("choose rules")
 def choose_settings(run: Run, library: Library, targets: Sequence[str]) -> Choices:
     """Ask the stored audit which rule to trust for every target, if the project wants that and there is an audit."""
     how = run.settings.projection

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from prefect import get_run_logger, task
-from prefect.cache_policies import NO_CACHE
+from prefect import get_run_logger
 
 import tasks.blending
 import tasks.projection
@@ -15,6 +14,7 @@ from flows.refresh import Library
 from flows.run import Run
 from flows.settings import ProjectionSettings
 from flows.solving import answer, is_over_library
+from flows.tasking import opaque_task
 from tasks.composition.composition import Composition, Neighbour, composition_digest
 from tasks.composition.store import CompositionStore
 from tasks.files import Failure
@@ -146,7 +146,7 @@ def _groups(run: Run, library: Library, frames: Frames, settings: Mapping[str, P
     ]
 
 
-@task(name="project", cache_policy=NO_CACHE)
+@opaque_task("project")
 def project_targets(
     run: Run, library: Library, frames: Frames, settings: Mapping[str, ProjectionSettings]
 ) -> Compositions:

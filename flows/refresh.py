@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 from distributed import KilledWorker
-from prefect import flow, get_run_logger, task
-from prefect.cache_policies import NO_CACHE
+from prefect import flow, get_run_logger
 from prefect.runtime import flow_run
 
 from flows.report import Report, failure_of, refresh_report
 from flows.run import Run, open_run
+from flows.tasking import opaque_task
 from flows.work import ShardWork, extract_on_worker
 from tasks.files import Failure, InvalidInput, Problem
 from tasks.library.base_model import BaseModel, resolve_base
@@ -69,7 +69,7 @@ def examine_project(run: Run) -> tuple[BaseModel, Examination]:
     return base, found
 
 
-@task(name="take stock", cache_policy=NO_CACHE)
+@opaque_task("take stock")
 def take_stock(run: Run) -> Catalogue:
     """Examine the project and take the snapshot of what is sound; the rest is listed and left out."""
     base, found = examine_project(run)
@@ -108,7 +108,7 @@ def _jobs(items: Sequence[Reference] | Sequence[Target], recipe: Recipe) -> list
     ]
 
 
-@task(name="extract shard", cache_policy=NO_CACHE)
+@opaque_task("extract shard")
 def extract(run: Run, work: ShardWork) -> tuple[int, tuple[Failure, ...]]:
     """Compute a shard's prototypes on a worker, to Parquet; a job that kills its worker fails alone."""
 
@@ -129,7 +129,7 @@ def _extract_missing(
     shards = balanced_shards(list(missing.values()), size=how.shard_size, workers=run.workers.count)
     machine = Machine("auto", run.workers.threads, how.token_budget, how.window_rows)
     work = [ShardWork(shard, recipe, machine, run.workspace.prototypes) for shard in shards]
-    tried = extract.with_options(retries=run.settings.cluster.attempts - 1)
+    tried = extract.retried(run.settings.cluster.attempts - 1)
     running = [tried.submit(run, one) for one in work]
     computed, failures = 0, list[Failure]()
     with run.stages.stage("prototypes", len(missing)) as advance:

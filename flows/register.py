@@ -5,9 +5,6 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
-
 from flows.building import Built
 from flows.compose import Composed
 from flows.judging import evidence_of, verdict_of
@@ -16,6 +13,7 @@ from flows.recording import log_child, log_explanation, now_ms
 from flows.refresh import Library
 from flows.report import Registered, Report, failure_of, failures_json, rule_name, target_json
 from flows.run import Run
+from flows.tasking import opaque_task
 from tasks.audit.missing import wanted_references
 from tasks.files import Failure
 from tasks.registry.promotion import Verdict
@@ -69,7 +67,7 @@ def register_target(run: Run, registry: Registry, library: Library, built: Built
     return registered
 
 
-@task(name="register", cache_policy=NO_CACHE)
+@opaque_task("register")
 def register_all(
     run: Run, library: Library, composed: Composed, *, parent: str
 ) -> tuple[Mapping[str, Registered], tuple[Failure, ...]]:

@@ -7,12 +7,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from prefect import flow, task
-from prefect.cache_policies import NO_CACHE
+from prefect import flow
 from prefect.runtime import flow_run
 
 from flows.report import Report, failure_of, training_report
 from flows.run import Run, open_run
+from flows.tasking import opaque_task
 from flows.work import Curve, train_on_worker
 from tasks.files import Failure, InvalidInput
 from tasks.library.base_model import BaseModel, resolve_base
@@ -65,7 +65,7 @@ def _log_curve(run: Run, curve: Curve, *, parent: str) -> None:
     registry.end_run(run_id, succeeded=True)
 
 
-@task(name="train adapters", cache_policy=NO_CACHE)
+@opaque_task("train adapters")
 def train_all(run: Run, jobs: Sequence[TrainingJob], *, parent: str) -> tuple[int, tuple[Failure, ...]]:
     """Train every job on the workers, one adapter a worker at a time; each fails alone and can be resumed."""
     threads, tries = run.workers.threads, run.settings.cluster.attempts
