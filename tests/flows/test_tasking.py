@@ -1,10 +1,14 @@
 """Tasks hand their arguments on unseen, whatever is in them."""
 
+import re
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
+
+import flows
 
 from tests.conftest import with_running_server
 
@@ -47,3 +51,9 @@ def test_prefect_does_not_look_into_what_a_task_is_handed_and_tries_it_again_whe
         check=True,
     )
     assert done.stdout.splitlines()[-1] == "[2, 2, 2, 4]"
+
+
+def test_the_flows_make_no_other_tasks():
+    plain = re.compile(r"^ *(from prefect import .*\btask\b|@task\b|from prefect.tasks)", re.MULTILINE)
+    found = [path.name for path in Path(flows.__path__[0]).glob("*.py") if plain.search(path.read_text())]
+    assert found == []
