@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 import flows
-
 from tests.conftest import with_running_server
 
 NIGHT = """
