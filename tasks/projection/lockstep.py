@@ -69,7 +69,8 @@ def lockstep_weights(
     if not variant.signed:
         weights = np.maximum(weights, 0.0)
     if variant.sums_to_one:
-        weights = weights / weights.sum(axis=1, keepdims=True)
+        with np.errstate(invalid="ignore"):  # where the walk lost all weight there is no answer
+            weights = weights / weights.sum(axis=1, keepdims=True)
     return weights
 
 

@@ -120,6 +120,20 @@ def test_nonnegative_weights_are_certified_without_a_penalty_and_with_massive_co
         assert found.duality_gap <= 1e-8
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("seed", [63, 69, 158, 208])
+def test_a_walk_that_loses_all_its_weight_is_no_answer_and_no_warning(seed):
+    """A target within the span of 32 atoms in 7 dimensions, without a penalty: the optimum is a face, not a point."""
+    rng = np.random.default_rng(seed)
+    library, target = rng.normal(size=(1000, 7)).astype(np.float32), rng.normal(size=7).astype(np.float32)
+    atoms = library[np.argsort(np.square(library - target).sum(axis=1))[:32]]
+    moments = moments_of(atoms[None], target[None], variant=Variant.AFFINE)
+    walked = lockstep_weights(moments, penalty=np.zeros(1), variant=Variant.AFFINE, allowed=None, device=None)
+    assert np.isnan(walked).all()
+    known = {"spread": 7.0, "centre": np.zeros(7), "tolerance": 1e-8}
+    assert project(atoms, target, variant=Variant.AFFINE, relative_penalty=0.0, **known).duality_gap <= 1e-8
+
+
 def test_what_stays_uncertified_fails_alone_and_says_what_to_do(monkeypatch):
     spoil(monkeypatch, rows=[0], times=3)
     monkeypatch.setattr(solving, "_by_cvxpy", lambda moments, penalty, variant: np.full((1, moments.size), np.nan))
