@@ -72,11 +72,11 @@ def register_all(
     run: Run, library: Library, composed: Composed, *, parent: str
 ) -> tuple[Mapping[str, Registered], tuple[Failure, ...]]:
     """Register every target in turn; SQLite likes one writer."""
-    registered, failures = {}, []
+    registry, registered, failures = run.registry(), {}, []
     with run.stages.stage("registered", len(composed.built)) as advance:
         for target, built in composed.built.items():
             try:
-                registered[target] = register_target(run, run.registry(), library, built, parent=parent)
+                registered[target] = register_target(run, registry, library, built, parent=parent)
             except Exception as error:  # one target's trouble with the store must not lose the others' night
                 failures.append(failure_of(target, "register", error))
             advance(1)
