@@ -193,9 +193,8 @@ def _fall_back(merged: Merged, first: Solved, *, variant: Variant, tolerance: fl
         some = merged.moments[ridge_rows]
         length = np.einsum("tkk->t", some.gram) / some.size
         ridged = replace(some, gram=some.gram + RIDGE * length[:, None, None] * np.eye(some.size))
-        _keep_better(
-            merged, ridge_rows, _walked(merged, ridged, ridge_rows, penalty, variant), weights, gaps, penalty, variant
-        )
+        tried = _walked(merged, ridged, ridge_rows, penalty, variant)
+        _keep_better(merged, ridge_rows, tried, weights, gaps, penalty, variant)
     cvxpy_rows = np.flatnonzero(~(gaps <= limit))
     for row in cvxpy_rows:
         tried = _by_cvxpy(merged.moments[row : row + 1], float(penalty[row]), variant)
