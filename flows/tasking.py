@@ -19,11 +19,10 @@ R = TypeVar("R")
 
 
 class OpaqueTask(Generic[P, R]):
-    """A function as a Prefect task whose arguments Prefect does not look into; results are never cached."""
+    """A Prefect task whose arguments Prefect does not look into."""
 
-    def __init__(self, function: Callable[P, R], *, name: str, retries: int = 0) -> None:
-        self._function, self._name = function, name
-        self._task: Task[..., R] = Task(function, name=name, cache_policy=NO_CACHE, retries=retries)
+    def __init__(self, task: Task[..., R]) -> None:
+        self._task = task
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run here and wait."""
@@ -35,12 +34,12 @@ class OpaqueTask(Generic[P, R]):
 
     def retried(self, times: int) -> "OpaqueTask[P, R]":
         """The same task, tried again so many times where it fails."""
-        return OpaqueTask(self._function, name=self._name, retries=times)
+        return OpaqueTask(self._task.with_options(retries=times))
 
 
 def opaque_task(name: str) -> Callable[[Callable[P, R]], OpaqueTask[P, R]]:
-    """Decorate a function as such a task."""
-    return lambda function: OpaqueTask(function, name=name)
+    """Decorate a function as such a task; its results are never cached."""
+    return lambda function: OpaqueTask(Task(function, name=name, cache_policy=NO_CACHE))
 
 
 def _quoted(arguments: dict[str, Any]) -> dict[str, Any]:

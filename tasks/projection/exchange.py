@@ -61,10 +61,9 @@ def _settle(problems: _Problems, out: np.ndarray) -> None:
         for size in np.unique(sizes):
             some = np.flatnonzero(sizes == size)
             weights, changed = _exchanged(problems, waiting[some], signs[some], int(size))
-            over[some] = (changed == signs[some]).all(axis=1)
-            done = np.flatnonzero(over[some])
+            done = (changed == signs[some]).all(axis=1)
             out[waiting[some[done]]] = weights[done]
-            signs[some] = changed
+            over[some], signs[some] = done, changed
         waiting, signs = waiting[~over], signs[~over]
         if not waiting.size:
             return

@@ -129,7 +129,7 @@ def _nearest_of_block(
         block = np.asarray(library[first : first + LIBRARY_BLOCK])
         scores = buffer[:, : len(block)]
         np.matmul(queries.narrow, block.T, out=scores)
-        _finish_scores(scores, index.squares[first : first + len(block)], scale, first, queries.constants, transform)
+        _finish_scores(scores, index.squares[first : first + len(block)], scale, first, queries.constants)
         if first == 0:
             limits = _first_limits(scores, count) + slack
         rows, columns = _at_most(scores, limits)
@@ -156,12 +156,7 @@ def _rounding(queries: _Queries, index: LibraryIndex, scale: np.ndarray | None) 
 
 
 def _finish_scores(
-    scores: np.ndarray,
-    squares: np.ndarray,
-    scale: np.ndarray | None,
-    first: int,
-    constants: np.ndarray,
-    transform: Transform,
+    scores: np.ndarray, squares: np.ndarray, scale: np.ndarray | None, first: int, constants: np.ndarray
 ) -> None:
     """From -2 x . q to the squared distance less the target's own square, in place."""
     if scale is None:
@@ -282,9 +277,9 @@ def _by_products(
         out[some] = np.einsum("md,md->m", raw, queries.exact[rows[some]])
     out += queries.constants[rows]
     squares = index.squares[references]
-    if transform.unit:
-        lengths = np.sqrt(squares)
-        out /= np.where(lengths > 0.0, lengths, 1.0)
+    scale = _scales(squares, transform)
+    if scale is not None:
+        out *= scale
         squares = (squares > 0.0).astype(np.float64)
     return np.maximum(out + squares + queries.own[rows], 0.0)
 

@@ -150,24 +150,33 @@ def solve_moments(
         support = prune(merged.moments, choice.support, dimension=dimension, floor=FIT_FLOOR * about_centre.energy)
         return _certify_refit(merged, support, choice.penalty, tolerance)
     penalty = np.maximum(penalty, _least_penalty(moments, variant))
-    weights = _first_weights(merged, penalty, variant, device)
-    gaps = relative_gaps(merged.moments, weights, penalty=penalty, variant=variant)
-    return _fall_back(
-        merged, Solved(merged.moments, weights, penalty, gaps, {}, 0, 0), variant=variant, tolerance=tolerance
-    )
+    return _fall_back(merged, _solved_fast(merged, penalty, variant, device), variant=variant, tolerance=tolerance)
 
 
-def _first_weights(merged: Merged, penalty: np.ndarray, variant: Variant, device: str | None) -> np.ndarray:
+def _solved_fast(merged: Merged, penalty: np.ndarray, variant: Variant, device: str | None) -> Solved:
+    """Exchanged, and walked where that did not settle; on a device walked alone."""
     moments, allowed = merged.moments, merged.allowed
-    if device is None:
-        return merged.share(exchange_weights(moments, penalty=penalty, variant=variant, allowed=allowed))
-    return merged.share(lockstep_weights(moments, penalty=penalty, variant=variant, allowed=allowed, device=device))
+    if device is not None:
+        walked = lockstep_weights(moments, penalty=penalty, variant=variant, allowed=allowed, device=device)
+        return _judged(merged, walked, penalty, variant)
+    exchanged = exchange_weights(moments, penalty=penalty, variant=variant, allowed=allowed)
+    found = _judged(merged, exchanged, penalty, variant)
+    left = np.flatnonzero(~(found.gaps <= SETTLED_GAP))
+    if left.size:
+        tried = _walked(merged, moments[left], left, penalty, variant)
+        _keep_better(merged, left, tried, found.weights, found.gaps, penalty, variant)
+    return found
+
+
+def _judged(merged: Merged, weights: np.ndarray, penalty: np.ndarray, variant: Variant) -> Solved:
+    shared = merged.share(weights)
+    gaps = relative_gaps(merged.moments, shared, penalty=penalty, variant=variant)
+    return Solved(merged.moments, shared, penalty, gaps, {}, 0, 0)
 
 
 def _certify_refit(merged: Merged, support: np.ndarray, penalty: np.ndarray, tolerance: float) -> Solved:
-    weights = merged.share(refit_weights(merged.moments, support))
-    gaps = relative_gaps(merged.moments, weights, penalty=penalty, variant=Variant.REFIT)
-    return Solved(merged.moments, weights, penalty, gaps, _failures(gaps, tolerance), 0, 0)
+    found = _judged(merged, refit_weights(merged.moments, support), penalty, Variant.REFIT)
+    return replace(found, failures=_failures(found.gaps, tolerance))
 
 
 def _least_penalty(moments: Moments, variant: Variant) -> np.ndarray:
@@ -181,13 +190,9 @@ def _least_penalty(moments: Moments, variant: Variant) -> np.ndarray:
 
 
 def _fall_back(merged: Merged, first: Solved, *, variant: Variant, tolerance: float) -> Solved:
-    """The walk, then the walk with a ridge, then cvxpy with a polish, for those above the limit; the best is kept."""
+    """Ridge, then cvxpy with a polish, for the targets whose gap is above the limit; the better answer is kept."""
     limit = min(tolerance, FAST_GAP)
     weights, gaps, penalty = first.weights.copy(), first.gaps.copy(), first.penalty
-    walked_rows = np.flatnonzero(~(gaps <= SETTLED_GAP))
-    if walked_rows.size:
-        tried = _walked(merged, merged.moments[walked_rows], walked_rows, penalty, variant)
-        _keep_better(merged, walked_rows, tried, weights, gaps, penalty, variant)
     ridge_rows = np.flatnonzero(~(gaps <= limit))
     if ridge_rows.size:
         some = merged.moments[ridge_rows]

@@ -10,6 +10,7 @@ from tasks.projection.certificate import relative_gaps
 from tasks.projection.exchange import exchange_weights
 from tasks.projection.lockstep import lockstep_weights
 from tasks.projection.moments import Moments, moments_of, scales_of
+from tasks.projection.penalties import squared_residuals
 from tasks.projection.variants import Variant
 
 variants = pytest.mark.parametrize("variant", [Variant.AFFINE, Variant.FREE, Variant.SIMPLEX, Variant.NONNEGATIVE])
@@ -26,9 +27,7 @@ def problems(variant: Variant, *, seed: int, k: int, d: int, count: int = 30) ->
 
 def objectives(moments: Moments, weights: np.ndarray, penalty: np.ndarray) -> np.ndarray:
     """Eq. 5 at each problem's weights (t, k)."""
-    fit = np.einsum("ti,tij,tj->t", weights, moments.gram, weights)
-    left = moments.energy - 2.0 * np.einsum("tk,tk->t", weights, moments.correlations) + fit
-    return left + penalty * np.abs(weights).sum(axis=1)
+    return squared_residuals(weights[:, None], moments)[:, 0] + penalty * np.abs(weights).sum(axis=1)
 
 
 @variants

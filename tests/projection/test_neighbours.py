@@ -14,7 +14,7 @@ from tasks.projection.neighbours import (
     nearest,
     nearest_prepared,
 )
-from tasks.projection.preparation import Preparation, fit_transform, within_covariance_of
+from tasks.projection.preparation import Preparation, Transform, fit_transform, within_covariance_of
 
 modest = settings(max_examples=60, deadline=None, derandomize=True)
 
@@ -84,15 +84,19 @@ def test_a_target_that_is_in_the_library_is_at_distance_exactly_zero():
     assert found.squared_distances[0, 0] == 0.0
 
 
+def transform_of(library: np.ndarray, preparation: Preparation) -> Transform:
+    rng = np.random.default_rng(0)
+    halves = library + rng.normal(size=(2, *library.shape))
+    covariance = within_covariance_of(halves[0], halves[1], np.full(len(library), 50))
+    calibration = calibrate(library, rng.uniform(0.5, 2.0, size=library.shape))
+    return fit_transform(preparation, calibration, within_covariance=covariance)
+
+
 @pytest.mark.parametrize("preparation", list(Preparation))
 @pytest.mark.parametrize("kind", ["plain", "massive", "duplicated"])
 def test_folding_the_transform_into_the_targets_is_preparing_the_library(preparation, kind):
     library, names, targets = library_of(5, 300, 12, kind)
-    rng = np.random.default_rng(0)
-    halves = library + rng.normal(size=(2, *library.shape))
-    covariance = within_covariance_of(halves[0], halves[1], np.full(300, 50))
-    calibration = calibrate(library, rng.uniform(0.5, 2.0, size=library.shape))
-    transform = fit_transform(preparation, calibration, within_covariance=covariance)
+    transform = transform_of(library, preparation)
     index = index_library(library, names, transform)
     found = nearest_prepared(library, index, targets, transform=transform, count=10)
     wanted = brute_force(transform(library), names, transform(targets), 10)
@@ -108,10 +112,7 @@ def test_neighbours_that_float32_products_cannot_tell_apart_come_in_exact_order(
     library = np.repeat(points, 40, axis=0) + apart * rng.normal(size=(240, 64))
     library, targets = library.astype(np.float32), (points + 0.3 * rng.normal(size=points.shape)).astype(np.float32)
     names = [f"reference_{i}" for i in rng.permutation(240)]
-    halves = library + rng.normal(size=(2, *library.shape))
-    covariance = within_covariance_of(halves[0], halves[1], np.full(240, 50))
-    calibration = calibrate(library, rng.uniform(0.5, 2.0, size=library.shape))
-    transform = fit_transform(preparation, calibration, within_covariance=covariance)
+    transform = transform_of(library, preparation)
     found = nearest_prepared(library, index_library(library, names, transform), targets, transform=transform, count=60)
     wanted = brute_force(transform(library), names, transform(targets), 60)
     np.testing.assert_array_equal(found.indices, wanted.indices)

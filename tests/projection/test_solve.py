@@ -11,14 +11,14 @@ from tasks.projection.exchange import exchange_weights
 from tasks.projection.lockstep import lockstep_weights
 from tasks.projection.moments import moments_of
 from tasks.projection.polish import polish
-from tasks.projection.projection import NotCertified
+from tasks.projection.projection import NotCertified, Projection
 from tasks.projection.reference import reference_problem, solve_reference
 from tasks.projection.solve import Projections, project, project_many
 from tasks.projection.variants import Variant
 from tests.projection.cases import VARIANTS, case_of
 
 
-def many(variant: Variant, *, tolerance: float = 1e-8) -> Projections:
+def many(variant: Variant, *, tolerance: float = 1e-8, device: str | None = None) -> Projections:
     rng = np.random.default_rng(0)
     library = rng.normal(size=(40, 20)).astype(np.float32)
     targets = (library[:6] + library[6:12]).astype(np.float32) / 2 + np.float32(0.1)
@@ -32,7 +32,7 @@ def many(variant: Variant, *, tolerance: float = 1e-8) -> Projections:
         spread=20.0,
         centre=library.mean(axis=0),
         tolerance=tolerance,
-        device=None,
+        device=device,
     )
 
 
@@ -80,33 +80,48 @@ def spoil(monkeypatch, *, rows, times):
     monkeypatch.setattr(solving, "lockstep_weights", spoiled(lockstep_weights))
 
 
+def before_and_after(monkeypatch, variant, **spoiling) -> tuple[tuple[Projection | None, ...], Projections]:
+    """The projections of undisturbed solvers, and all about those of spoiled ones."""
+    honest = many(variant)
+    spoil(monkeypatch, **spoiling)
+    return honest.projections, many(variant)
+
+
 @pytest.mark.parametrize("variant", [Variant.AFFINE, Variant.FREE, Variant.SIMPLEX, Variant.NONNEGATIVE])
 def test_what_the_exchange_gets_wrong_is_walked(variant, monkeypatch):
-    honest = many(variant)
-    spoil(monkeypatch, rows=[1, 4], times=1)
-    repaired = many(variant)
+    honest, repaired = before_and_after(monkeypatch, variant, rows=[1, 4], times=1)
     assert (repaired.by_ridge, repaired.by_cvxpy) == (0, 0)
-    for one, other in zip(honest.projections, repaired.projections, strict=True):
+    for one, other in zip(honest, repaired.projections, strict=True):
         np.testing.assert_allclose(one.weights, other.weights, atol=1e-10)
+
+
+@pytest.mark.parametrize("device", ["cpu", None])
+def test_nothing_is_walked_twice(device, monkeypatch):
+    walks = []
+
+    def counted(moments, **known):
+        walks.append(moments.count)
+        return lockstep_weights(moments, **known)
+
+    monkeypatch.setattr(solving, "lockstep_weights", counted)
+    monkeypatch.setattr(solving, "SETTLED_GAP", -1.0)  # as if no answer were settled
+    many(Variant.AFFINE, device=device)
+    assert walks == [6]
 
 
 @pytest.mark.parametrize("variant", [Variant.AFFINE, Variant.FREE])
 def test_a_wrong_walk_is_noticed_and_solved_with_a_ridge(variant, monkeypatch):
-    honest = many(variant)
-    spoil(monkeypatch, rows=[0, 1], times=2)
-    repaired = many(variant)
+    honest, repaired = before_and_after(monkeypatch, variant, rows=[0, 1], times=2)
     assert (repaired.by_ridge, repaired.by_cvxpy) == (2, 0)
-    for one, other in zip(honest.projections, repaired.projections, strict=True):
+    for one, other in zip(honest, repaired.projections, strict=True):
         np.testing.assert_allclose(one.weights, other.weights, atol=1e-6)
 
 
 @pytest.mark.parametrize("variant", [Variant.AFFINE, Variant.FREE, Variant.SIMPLEX, Variant.NONNEGATIVE])
 def test_where_the_ridge_does_not_help_cvxpy_and_the_polish_do(variant, monkeypatch):
-    honest = many(variant)
-    spoil(monkeypatch, rows=[0, 1], times=3)
-    repaired = many(variant)
+    honest, repaired = before_and_after(monkeypatch, variant, rows=[0, 1], times=3)
     assert (repaired.by_ridge, repaired.by_cvxpy) == (0, 2)
-    for one, other in zip(honest.projections, repaired.projections, strict=True):
+    for one, other in zip(honest, repaired.projections, strict=True):
         np.testing.assert_allclose(one.weights, other.weights, atol=1e-6)
         np.testing.assert_array_equal(one.weights != 0.0, other.weights != 0.0)
 
@@ -178,7 +193,7 @@ def test_cvxpy_compiles_one_problem_for_each_size_and_variant():
     assert reference_problem(5, Variant.FREE).problem.is_dpp()
 
 
-def test_version_two_means_these_weights():
+def test_version_three_means_these_weights():
     """Two orthogonal atoms and the target 0.75 a + 0.25 b: w = (3/4, 1/4) exactly, whatever the affine penalty.
 
     The target lies in the hull, so Eq. 5 has the mixing weights as its minimiser (the residual is zero and |w|_1 is
