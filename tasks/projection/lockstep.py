@@ -10,7 +10,7 @@ from tasks.projection.moments import Moments
 from tasks.projection.variants import Variant
 from tasks.projection.walk import Phases, Start, Step, walk
 
-BATCH = 600  # problems in lockstep: enough to hide numpy's cost per call, few enough for the second-level cache
+BATCH = 1000  # problems in lockstep: enough to hide numpy's cost per call, few enough for the second-level cache
 FEW_DIGITS = 1e-5  # weights whose worst Schur complement is a smaller share of its diagonal are refined once
 DEVICE_BATCH = 20_000  # on an accelerator: enough to fill it; a tableau of 64 atoms takes 1.3 GB
 

@@ -4,11 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tasks.projection.lockstep import lockstep_weights, start_walk, units_of
+from tasks.projection.compiled import compiled
+from tasks.projection.lockstep import Units, lockstep_weights, start_walk, units_of
 from tasks.projection.moments import Moments
 from tasks.projection.variants import Variant
-
-CHUNK = 32  # targets interpolated at a time, so that their weights stay in the cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,27 +30,26 @@ class Paths:
 
     def at(self, penalties: np.ndarray) -> np.ndarray:
         """Weights (t, n, k) at penalties (t, n), none below its target's last knot."""
-        t = len(self.starts) - 1
-        highest = self.penalties[self.starts[:-1]]
-        unit = np.where(highest > 0.0, highest, 1.0)
-        owners = np.repeat(np.arange(t), np.diff(self.starts))
-        # One sorted key for all: a target's number, plus how far its penalty has fallen, from 0 to 1.
-        keys = owners * 2.0 + (1.0 - self.penalties / unit[owners])
-        fallen = 1.0 - np.minimum(penalties / unit[:, None], 1.0)
-        right = np.searchsorted(keys, np.arange(t)[:, None] * 2.0 + fallen)
-        right = np.clip(right, self.starts[:-1, None], self.starts[1:, None] - 1)
-        left = np.maximum(right - 1, self.starts[:-1, None])
-        width = keys[right] - keys[left]
-        share = (fallen - (keys[left] - np.arange(t)[:, None] * 2.0)) / np.where(width > 0.0, width, 1.0)
-        share = np.clip(np.where(width > 0.0, share, 1.0), 0.0, 1.0)[:, :, None]
         out = np.empty((*penalties.shape, self.weights.shape[1]))
-        for first in range(0, t, CHUNK):
-            rows = slice(first, first + CHUNK)
-            below = self.weights[left[rows]]
-            step = self.weights[right[rows]] - below
-            step *= share[rows]
-            np.add(below, step, out=out[rows])
+        _interpolate(self.penalties, self.weights, self.starts, penalties, out)
         return out
+
+
+@compiled
+def _interpolate(
+    knots: np.ndarray, weights: np.ndarray, starts: np.ndarray, penalties: np.ndarray, out: np.ndarray
+) -> None:
+    for target in range(len(out)):
+        first, last = starts[target], starts[target + 1] - 1
+        for n in range(penalties.shape[1]):
+            penalty, right = penalties[target, n], first
+            while right < last and knots[right] > penalty:
+                right += 1
+            left = max(right - 1, first)
+            width = knots[left] - knots[right]
+            share = min(max((knots[left] - penalty) / width, 0.0), 1.0) if width > 0.0 else 1.0
+            for atom in range(out.shape[2]):
+                out[target, n, atom] = weights[left, atom] + share * (weights[right, atom] - weights[left, atom])
 
 
 def largest_penalties(moments: Moments, *, variant: Variant) -> np.ndarray:
@@ -80,8 +78,9 @@ def paths(moments: Moments, *, ends: np.ndarray, variant: Variant, allowed: np.n
     if variant is Variant.SIMPLEX:
         raise ValueError("on the simplex the penalty is a constant: there is no path to follow")
     units = units_of(moments, variant=variant)
-    owners, levels, weights = [], [], []
+    knots: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []  # problems (m,), levels (m,) and weights (k, m)
     over = np.zeros(moments.count, dtype=bool)
+    count = np.zeros(moments.count, dtype=np.int64)
     for step in start_walk(
         moments, ends=units.levels(ends), variant=variant, units=units, allowed=allowed, device=None
     ):
@@ -89,12 +88,19 @@ def paths(moments: Moments, *, ends: np.ndarray, variant: Variant, allowed: np.n
         counts = step.signed == variant.signed
         rows = np.flatnonzero(counts & step.settled & np.isfinite(step.levels) & ~over[step.problems])
         over[step.problems[step.ended]] = True
-        owners.append(step.problems[rows])
-        levels.append(step.levels[rows])
-        weights.append(step.weights(rows).T)
-    owner = np.concatenate(owners)
-    order = np.argsort(owner, kind="stable")
-    owner, level = owner[order], np.concatenate(levels)[order]
-    scaled = np.concatenate(weights)[order] * units.load[owner][:, None]
-    starts = np.searchsorted(owner, np.arange(moments.count + 1))
-    return Paths(level * (2.0 * units.length * units.load)[owner], scaled, starts)
+        count[step.problems[rows]] += 1
+        knots.append((step.problems[rows], step.levels[rows], step.weights(rows)))
+    return _in_order(knots, count, units)
+
+
+def _in_order(knots: list[tuple[np.ndarray, np.ndarray, np.ndarray]], count: np.ndarray, units: Units) -> Paths:
+    """Knots of all problems as they came, `count` (t,) of each, put problem after problem, in the units of Eq. 5."""
+    starts = np.concatenate([[0], np.cumsum(count)])
+    penalties, weights = np.empty(starts[-1]), np.empty((starts[-1], knots[0][2].shape[0]))
+    place = starts[:-1].copy()
+    for problems, levels, some in knots:
+        rows, load = place[problems], units.load[problems]
+        penalties[rows] = levels * (2.0 * units.length[problems] * load)
+        weights[rows] = (some * load).T
+        place[problems] += 1
+    return Paths(penalties, weights, starts)

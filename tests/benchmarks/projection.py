@@ -212,7 +212,7 @@ def against_lars(data: Data, runs: int) -> Iterator[Result]:
 
 
 def against_celer(data: Data, runs: int) -> Iterator[Result]:
-    """The whole library at once, certified, in a batch and for one target."""
+    """The whole library at once, certified, for a batch of targets and for one at a time."""
     from celer import Lasso
 
     library = data.library.astype(np.float64)
@@ -221,8 +221,8 @@ def against_celer(data: Data, runs: int) -> Iterator[Result]:
     top = np.abs(data.targets @ data.library.T).max(axis=1).astype(np.float64)
     penalty = 2.0 * FREE_SHARE * top
 
-    def ours(count: int, start: int) -> None:
-        targets = data.targets[:count]
+    def ours(some: slice, start: int) -> None:
+        targets = data.targets[some]
         begin = most_correlated(data.library, targets, count=start)
         answers.extend(
             project_on_library(
@@ -230,7 +230,7 @@ def against_celer(data: Data, runs: int) -> Iterator[Result]:
                 begin,
                 targets,
                 variant=Variant.FREE,
-                penalty=penalty[:count],
+                penalty=penalty[some],
                 spread=data.spread,
                 longest=longest,
                 tolerance=1e-8,
@@ -243,10 +243,12 @@ def against_celer(data: Data, runs: int) -> Iterator[Result]:
             model = Lasso(alpha=penalty[i] / 2.0 / D, fit_intercept=False, tol=1e-6)
             model.fit(columns, data.targets[i].astype(np.float64))
 
-    for count, start, asked in ((min(len(data.targets), 300), 64, ">= 100"), (1, 64, ">= 15")):
+    start, few = 64, min(len(data.targets), 300)
+    for count, size, asked in ((few, few, ">= 100"), (10, 1, ">= 15")):
         answers: list = []
+        calls = [slice(first, first + size) for first in range(0, count, size)]
         ours_s, peer_s = alternate(
-            lambda count=count, start=start: ours(count, start),
+            lambda calls=calls: [ours(some, start) for some in calls],
             lambda count=count: celer(min(count, 3)),
             runs=runs,
             ours_items=count,
@@ -256,7 +258,7 @@ def against_celer(data: Data, runs: int) -> Iterator[Result]:
         lost = sum(answer.lost for answer in answers) / len(answers)
         rounds = sum(answer.rounds for answer in answers) / len(answers)
         yield result(
-            f"free over a library of {len(library)}, {count} target{'s' * (count > 1)}",
+            f"free over a library of {len(library)}, {size} target{'s' * (size > 1)} at a time",
             ours_s,
             "celer, tolerance 1e-6",
             peer_s,

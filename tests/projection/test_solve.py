@@ -193,7 +193,7 @@ def test_cvxpy_compiles_one_problem_for_each_size_and_variant():
     assert reference_problem(5, Variant.FREE).problem.is_dpp()
 
 
-def test_version_three_means_these_weights():
+def test_version_four_means_these_weights():
     """Two orthogonal atoms and the target 0.75 a + 0.25 b: w = (3/4, 1/4) exactly, whatever the affine penalty.
 
     The target lies in the hull, so Eq. 5 has the mixing weights as its minimiser (the residual is zero and |w|_1 is
@@ -210,5 +210,5 @@ def test_version_three_means_these_weights():
         tolerance=1e-8,
     ).weights
     wanted = hashlib.sha256(np.array([0.75, 0.25]).tobytes()).hexdigest()
-    assert room.VERSION == "3"
+    assert room.VERSION == "4"
     assert hashlib.sha256(np.round(weights, 12).tobytes()).hexdigest() == wanted
