@@ -100,7 +100,6 @@ def audit_library(run: Run, library: Library, how: AuditSettings) -> Report:
 @flow(name="audit")
 def audit(project: str) -> Report:
     """Refresh the library and audit it; returns what the audit says about it."""
-    started = time.monotonic()
     with open_run(Path(project)) as run:
         library = refresh_library(run)
         found = audit_library(run, library, run.settings.audit)
@@ -109,6 +108,6 @@ def audit(project: str) -> Report:
             "mlflow_run": log_audit(run, found),
             "snapshot": library.snapshot.digest,
             "version": tasks.audit.VERSION,
-            "seconds": time.monotonic() - started,
+            "seconds": run.watch.seconds,
             **found,
         }

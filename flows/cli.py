@@ -1,6 +1,7 @@
 """The `tesserae` command. Heavy packages are imported by the command that needs them: `--help` answers at once."""
 
 import contextlib
+import importlib
 import json
 import os
 import signal
@@ -8,6 +9,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,7 +17,7 @@ import typer
 
 from flows.blend import DEFAULT_DORA_ENERGY, DEFAULT_THREADS, ElementType, ProfileName
 from flows.messages import print_audit, print_problems, print_report, print_training
-from flows.settings import load_project
+from flows.settings import Project, load_project
 from tasks.files import InvalidInput, Problem
 
 OK, SOME_FAILED, INVALID, COULD_NOT_RUN, INTERRUPTED = 0, 1, 2, 3, 130
@@ -91,18 +93,33 @@ def _stdout_for_the_result() -> Iterator[None]:
         os.close(kept)
 
 
-def _run_flow(location: Path, name: str, *arguments: Any) -> dict[str, Any]:
-    """Run the flow `name` of the module of that name on a project, beside a Prefect server; returns its report."""
+def _begin(project: Project, name: str, opened: contextlib.ExitStack, *, looking: bool) -> None:
+    """What a flow needs no server for: its modules, the project opened for writing, and the look at it."""
+    importlib.import_module(f"flows.{name}")
+    from flows.run import opened_ahead
+    from flows.stock import look_ahead
+
+    run = opened.enter_context(opened_ahead(project))
+    if looking:
+        look_ahead(run)
+    run.watch.pause()  # from here it waits for the server
+
+
+def _run_flow(location: Path, name: str, *arguments: Any, looking: bool = True) -> dict[str, Any]:
+    """Run the flow `name` of the module of that name on a project, beside a Prefect server; returns its report.
+
+    looking: whether the flow wants to know what the project's library holds.
+    """
     from flows.cluster_kinds import prepare_cluster
     from flows.services import prefect_server, quiet_libraries
 
     _heed_signals()
     project = load_project(location)
-    module = f"flows.{name}"
-    with _stdout_for_the_result(), quiet_libraries():
+    with _stdout_for_the_result(), quiet_libraries(), contextlib.ExitStack() as opened:
         prepare_cluster(project.settings.cluster)  # here, since workers inherit both
-        with prefect_server(project.workspace, scheduling=False, ahead=module):
-            run = getattr(sys.modules[module], name)
+        ahead = partial(_begin, project, name, opened, looking=looking)
+        with prefect_server(project.workspace, scheduling=False, ahead=ahead):
+            run = getattr(sys.modules[f"flows.{name}"], name)
             report: dict[str, Any] = run(str(project.file), *arguments)
             return report
 
@@ -149,7 +166,7 @@ def check(project: ProjectPath, as_json: AsJson = False) -> None:
 def train(project: ProjectPath, as_json: AsJson = False) -> None:
     """Fine-tune one LoRA for every reference that has labelled samples and no adapter yet."""
     with _exit_codes(as_json):
-        _finish(_run_flow(project, "train"), print_training, as_json=as_json)
+        _finish(_run_flow(project, "train", looking=False), print_training, as_json=as_json)
 
 
 @app.command()

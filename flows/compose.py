@@ -3,7 +3,6 @@
 prototypes -> neighbourhoods -> projection -> composition -> blended adapter -> scores -> model version
 """
 
-import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,8 +63,7 @@ def compose(project: str, targets: list[str]) -> Report:
     """Refresh what the targets need, then project, blend, evaluate and register them."""
     from flows.register import register_run
 
-    started = time.monotonic()
     with open_run(Path(project)) as run:
         library = refresh_library(run)
         composed = compose_targets(run, library, selected=tuple(targets))
-        return register_run(run, library, composed, run_id=str(flow_run.id), started=started)
+        return register_run(run, library, composed, run_id=str(flow_run.id))

@@ -1,6 +1,5 @@
 """Nightly: refresh, audit if so asked, compose every target, promote, report. The whole job on one page."""
 
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +19,6 @@ from tasks.files import Failure
 @flow(name="nightly")
 def nightly(project: str) -> Report:
     """Run a night over the project at this path; returns the contract's report."""
-    started = time.monotonic()
     with open_run(Path(project)) as run:
         library = refresh_library(run)
         if run.settings.audit.nightly:
@@ -28,4 +26,4 @@ def nightly(project: str) -> Report:
             log_audit(run, audited)
             library = replace(library, failures=tuple(Failure(**one) for one in audited["failures"]))
         composed = compose_targets(run, library, selected=())
-        return register_run(run, library, composed, run_id=str(flow_run.id), started=started)
+        return register_run(run, library, composed, run_id=str(flow_run.id))

@@ -3,7 +3,6 @@
 entries -> examination -> snapshot -> shards of missing prototypes -> Parquet
 """
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,13 +14,12 @@ from prefect.runtime import flow_run
 
 from flows.report import Report, failure_of, refresh_report
 from flows.run import Run, open_run
+from flows.stock import Catalogue, look
 from flows.tasking import opaque_task
 from flows.work import ShardWork, extract_on_worker
-from tasks.files import Failure, InvalidInput, Problem
-from tasks.library.base_model import BaseModel, resolve_base
-from tasks.library.discovery import discover
-from tasks.library.snapshot import Reference, Snapshot, Target, take_snapshot, take_targets
-from tasks.library.validation import Examination, examine
+from tasks.files import Failure
+from tasks.library.base_model import BaseModel
+from tasks.library.snapshot import Reference, Snapshot, Target
 from tasks.prototypes.dispatch import extract_isolated
 from tasks.prototypes.extraction import Job, ShardReport, prototype_digest
 from tasks.prototypes.matrix import MappedPrototypes, mapped, no_prototypes
@@ -30,15 +28,6 @@ from tasks.prototypes.settings import Capped, DescriptionPart, Machine, Recipe, 
 from tasks.prototypes.shards import balanced_shards
 from tasks.prototypes.siblings import siblings_among
 from tasks.prototypes.store import PrototypeStore
-
-
-@dataclass(frozen=True, slots=True)
-class Catalogue:
-    """What the project file names, as far as it is sound."""
-
-    snapshot: Snapshot
-    targets: tuple[Target, ...]
-    failures: tuple[Failure, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,31 +42,10 @@ class Library:
     computed: int
 
 
-def examine_project(run: Run) -> tuple[BaseModel, Examination]:
-    """Find and examine every entry; computes nothing. Raises InvalidInput where not even the entries can be found."""
-    settings = run.settings
-    base = resolve_base(settings.base_model, settings.revision, run.project.root, run.memory.digests)
-    found = examine(
-        discover(settings.library, root=run.project.root),
-        discover(settings.targets, root=run.project.root),
-        base=base,
-        family=settings.family,
-        aliases=frozenset(settings.aliases),
-        root=run.project.root,
-        memory=run.memory,
-    )
-    return base, found
-
-
 @opaque_task("take stock")
 def take_stock(run: Run) -> Catalogue:
-    """Examine the project and take the snapshot of what is sound; the rest is listed and left out."""
-    base, found = examine_project(run)
-    failures = tuple(Failure(p.item, "check", p.problem, p.remedy) for p in found.problems)
-    if not found.library:
-        raise InvalidInput(*found.problems, Problem("library", "no reference is sound", "repair the entries above"))
-    snapshot = take_snapshot(found.library, base=base, cache=run.memory.digests)
-    return Catalogue(snapshot, take_targets(found.targets, cache=run.memory.digests), failures)
+    """What is sound of the project, as the command saw it while its server started; else it is looked at now."""
+    return run.catalogue.result() if run.catalogue.done() else look(run)
 
 
 def _recipe(run: Run, base: BaseModel) -> Recipe:
@@ -203,5 +171,4 @@ def refresh_library(run: Run) -> Library:
 def refresh(project: str) -> Report:
     """Snapshot and prototypes alone; returns the contract's report as far as it goes."""
     with open_run(Path(project)) as run:
-        started = time.monotonic()
-        return refresh_report(refresh_library(run), run_id=str(flow_run.id), seconds=time.monotonic() - started)
+        return refresh_report(refresh_library(run), run_id=str(flow_run.id), seconds=run.watch.seconds)

@@ -124,15 +124,14 @@ def _totals(report: Report) -> dict[str, float]:
     return {**totals, **{key: sum(values) / len(values) for key, values in by_method.items()}}
 
 
-def register_run(run: Run, library: Library, composed: Composed, *, run_id: str, started: float) -> Report:
+def register_run(run: Run, library: Library, composed: Composed, *, run_id: str) -> Report:
     """The parent run of a night with a child for every target that changed; returns the contract's report."""
     from prefect.artifacts import create_markdown_artifact
 
     registry = run.registry()
     tags = {"snapshot": library.snapshot.digest, "prefect_flow_run": run_id}
-    seconds = time.monotonic() - started
     name = time.strftime("%m-%d %H:%M:%S night")
-    parent = registry.start_run(name, tags=tags, start_ms=now_ms() - int(1000 * seconds))
+    parent = registry.start_run(name, tags=tags, start_ms=now_ms() - int(1000 * run.watch.seconds))
     registered, failures = register_all(run, library, composed, parent=parent)
     failures = library.failures + composed.failures + failures
     report: Report = {
@@ -142,7 +141,7 @@ def register_run(run: Run, library: Library, composed: Composed, *, run_id: str,
         "prototypes_computed": library.computed,
         "compositions_solved": composed.solved,
         "versions_registered": sum(one.new for one in registered.values()),
-        "seconds": time.monotonic() - started,
+        "seconds": run.watch.seconds,
         "failures": failures_json(failures),
         "targets": [target_json(built, registered.get(name)) for name, built in composed.built.items()],
         "missing": _missing(library, composed, registered),

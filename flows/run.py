@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 from collections.abc import Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,11 +12,13 @@ from flows.cluster import Workers
 from flows.errors import WorkspaceBusy
 from flows.progress import Stages
 from flows.settings import Project, ProjectSettings, load_project
+from flows.stopwatch import Stopwatch
 from flows.workspace import Workspace
 from tasks.library.base_model import BaseModel, resolve_base
 from tasks.library.memory import Memory, load_memory, save_memory
 
 if TYPE_CHECKING:
+    from flows.stock import Catalogue
     from tasks.registry.store import Registry
 
 
@@ -29,6 +32,8 @@ class Run:
     memory: Memory
     stages: Stages
     models: dict[str, BaseModel] = field(default_factory=dict)  # resolved so far; a hub id asks the hub once a run
+    watch: Stopwatch = field(default_factory=Stopwatch)
+    catalogue: "Future[Catalogue]" = field(default_factory=Future)  # done where the project was looked at ahead
 
     def registry(self) -> "Registry":
         """The MLflow side of the project."""
@@ -71,14 +76,46 @@ def _only_writer(lock: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def open_run(location: Path) -> Iterator[Run]:
-    """Open a project for writing; raises InvalidInput for a bad project file and WorkspaceBusy beside another run."""
-    project = load_project(location)
+def _opened(project: Project) -> Iterator[Run]:
     workspace = Workspace(project)
     with _only_writer(workspace.lock), Workers(project.settings.cluster) as workers, Stages() as stages:
         memory = load_memory(workspace.memory)
         yield Run(project, workspace, workers, memory, stages)
         save_memory(workspace.memory, memory)
+
+
+# A flow is handed the path of a project and nothing else, so what was opened for it waits here under that path.
+_ahead: dict[Path, tuple[contextlib.ExitStack, Run]] = {}
+
+
+@contextlib.contextmanager
+def opened_ahead(project: Project) -> Iterator[Run]:
+    """Open a project for the flow that will open it next, which takes it over and closes it; else it is closed here.
+
+    Whoever looked ahead pauses the run's watch, and taking over resumes it.
+    Raises WorkspaceBusy beside another run.
+    """
+    with contextlib.ExitStack() as stack:
+        run = stack.enter_context(_opened(project))
+        _ahead[project.file] = stack, run
+        try:
+            yield run
+        finally:
+            _ahead.pop(project.file, None)
+
+
+@contextlib.contextmanager
+def open_run(location: Path) -> Iterator[Run]:
+    """Open a project for writing; raises InvalidInput for a bad project file and WorkspaceBusy beside another run."""
+    project = load_project(location)
+    if project.file in _ahead:
+        stack, run = _ahead.pop(project.file)
+        run.watch.resume()
+        with stack:
+            yield run
+    else:
+        with _opened(project) as run:
+            yield run
 
 
 @contextlib.contextmanager

@@ -5,7 +5,6 @@ An existing one where PREFECT_API_URL names it, else an own one for as long as t
 
 import contextlib
 import ctypes
-import importlib
 import os
 import signal
 import socket
@@ -13,7 +12,8 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from flows.environment import exported, unset_among
@@ -57,12 +57,14 @@ def healthy(url: str) -> bool:
         return False
 
 
-def _wait_until_healthy(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
+def _wait_until_ready(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
     deadline = time.monotonic() + START_UP_LIMIT
     while not healthy(url):
         if server.poll() is not None or time.monotonic() > deadline:
             raise RuntimeError(f"the Prefect server did not start within {START_UP_LIMIT:.0f} s; its log is {log}")
         time.sleep(0.05)
+    with contextlib.suppress(OSError):  # its first answer takes it half a second, which a flow would wait for
+        urllib.request.urlopen(f"{url}/admin/version", timeout=10).close()
 
 
 def _stop(server: subprocess.Popen[bytes]) -> None:
@@ -101,17 +103,19 @@ def _check_existing(url: str) -> None:
 
 
 @contextlib.contextmanager
-def prefect_server(workspace: Path, *, scheduling: bool, ahead: str, port: int | None = None) -> Iterator[str]:
+def prefect_server(
+    workspace: Path, *, scheduling: bool, ahead: Callable[[], object], port: int | None = None
+) -> Iterator[str]:
     """Yield the URL of a running Prefect API and export it; a server started here is stopped here.
 
-    The module named `ahead` is imported while an own server starts, which takes seconds. Prefect, and what needs it,
-    must not be imported earlier: it reads its settings once, at import.
+    `ahead` is called while an own server starts, which takes seconds. Prefect, and what needs it, must not be imported
+    earlier: it reads its settings once, at import.
     """
     existing = os.environ.get("PREFECT_API_URL")
     with quiet_libraries():
         if existing:
             _check_existing(existing)
-            importlib.import_module(ahead)
+            ahead()
             yield existing
             return
         home = workspace / "prefect"
@@ -121,7 +125,7 @@ def prefect_server(workspace: Path, *, scheduling: bool, ahead: str, port: int |
             yield from _own_server(home, port, scheduling=scheduling, ahead=ahead)
 
 
-def _own_server(home: Path, port: int, *, scheduling: bool, ahead: str) -> Iterator[str]:
+def _own_server(home: Path, port: int, *, scheduling: bool, ahead: Callable[[], object]) -> Iterator[str]:
     url = f"http://127.0.0.1:{port}/api"
     log = home / "server.log"
     services = {} if scheduling else {"PREFECT_SERVER_SERVICES_SCHEDULER_ENABLED": "false"}
@@ -136,13 +140,29 @@ def _own_server(home: Path, port: int, *, scheduling: bool, ahead: str) -> Itera
             env={**os.environ, **services},
             preexec_fn=die_with_parent,
         )
+    beside = ThreadPoolExecutor(1)
     try:
-        importlib.import_module(ahead)
-        _wait_until_healthy(url, server, log)
-        yield url
+        ready = beside.submit(_wait_until_ready, url, server, log)
+        ahead()
+        ready.result()
+        with _no_heartbeats():
+            yield url
     finally:
         _send_last_logs()
         _stop(server)
+        beside.shutdown()  # a server that is gone is not waited for
+
+
+@contextlib.contextmanager
+def _no_heartbeats() -> Iterator[None]:
+    """Leave out the signs of life that flows send: this server ends with its run, and nobody reads them.
+
+    A flow waits up to a second at its end for the thread that sends them.
+    """
+    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+
+    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+        yield
 
 
 def _send_last_logs() -> None:

@@ -86,13 +86,12 @@ def train_all(run: Run, jobs: Sequence[TrainingJob], *, parent: str) -> tuple[in
 @flow(name="train")
 def train(project: str) -> Report:
     """Train the adapters that are missing; returns what was trained and what failed."""
-    started = time.monotonic()
     with open_run(Path(project)) as run:
         base = resolve_base(run.settings.base_model, run.settings.revision, run.project.root, run.memory.digests)
         jobs = [_job(run, base, entry) for entry in _untrained(run)]
         if not jobs:
-            return training_report(0, (), run_id=str(flow_run.id), mlflow_run=None, started=started)
+            return training_report(0, (), run_id=str(flow_run.id), mlflow_run=None, seconds=run.watch.seconds)
         parent = run.registry().start_run(time.strftime("%m-%d %H:%M:%S training"), tags={})
         trained, failures = train_all(run, jobs, parent=parent)
         run.registry().end_run(parent, succeeded=not failures)
-        return training_report(trained, failures, run_id=str(flow_run.id), mlflow_run=parent, started=started)
+        return training_report(trained, failures, run_id=str(flow_run.id), mlflow_run=parent, seconds=run.watch.seconds)

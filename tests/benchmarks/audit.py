@@ -16,6 +16,8 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +102,7 @@ def _measured(project: Path, how: AuditSettings) -> Mapping[str, Any]:
 
 
 def _one(project: Path, how: AuditSettings) -> None:
-    with prefect_server(load_project(project).workspace, scheduling=False, ahead="flows.audit"):
+    with prefect_server(load_project(project).workspace, scheduling=False, ahead=partial(import_module, "flows.audit")):
         from prefect import flow
 
         print(json.dumps(flow(name="benchmark audit")(_measured)(project, how)))

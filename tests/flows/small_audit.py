@@ -3,6 +3,8 @@
 import json
 import sys
 from dataclasses import asdict
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +52,7 @@ def _audited(project: Path) -> dict[str, Any]:
 
 def main(project: Path, what: str) -> None:
     # Prefect reads its settings when it is imported: the server must be there before.
-    with prefect_server(load_project(project).workspace, scheduling=False, ahead="flows.audit"):
+    with prefect_server(load_project(project).workspace, scheduling=False, ahead=partial(import_module, "flows.audit")):
         from prefect import flow
 
         print(json.dumps(flow(name=what)(_audited if what == "audit" else _decided)(project)))

@@ -5,6 +5,8 @@ No file that a night is given makes the last step of registering fail, and the s
 
 import json
 import sys
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 from unittest.mock import patch
 
@@ -13,7 +15,9 @@ from flows.settings import load_project
 
 
 def main(project: Path) -> None:
-    with prefect_server(load_project(project).workspace, scheduling=False, ahead="flows.nightly"):
+    with prefect_server(
+        load_project(project).workspace, scheduling=False, ahead=partial(import_module, "flows.nightly")
+    ):
         from flows.nightly import nightly
 
         with patch("flows.register.log_explanation", side_effect=OSError("no space left on device")):
