@@ -99,8 +99,8 @@ def _in_order(knots: list[tuple[np.ndarray, np.ndarray, np.ndarray]], count: np.
     penalties, weights = np.empty(starts[-1]), np.empty((starts[-1], knots[0][2].shape[0]))
     place = starts[:-1].copy()
     for problems, levels, some in knots:
-        rows, load = place[problems], units.load[problems]
-        penalties[rows] = levels * (2.0 * units.length[problems] * load)
-        weights[rows] = (some * load).T
+        rows, theirs = place[problems], units[problems]
+        penalties[rows] = theirs.penalties(levels)
+        weights[rows] = (some * theirs.load).T
         place[problems] += 1
     return Paths(penalties, weights, starts)

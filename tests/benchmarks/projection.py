@@ -220,8 +220,9 @@ def against_celer(data: Data, runs: int) -> Iterator[Result]:
     longest = longest_of(data.library)
     top = np.abs(data.targets @ data.library.T).max(axis=1).astype(np.float64)
     penalty = 2.0 * FREE_SHARE * top
+    start = 64
 
-    def ours(some: slice, start: int) -> None:
+    def ours(some: slice) -> None:
         targets = data.targets[some]
         begin = most_correlated(data.library, targets, count=start)
         answers.extend(
@@ -243,12 +244,12 @@ def against_celer(data: Data, runs: int) -> Iterator[Result]:
             model = Lasso(alpha=penalty[i] / 2.0 / D, fit_intercept=False, tol=1e-6)
             model.fit(columns, data.targets[i].astype(np.float64))
 
-    start, few = 64, min(len(data.targets), 300)
+    few = min(len(data.targets), 300)
     for count, size, asked in ((few, few, ">= 100"), (10, 1, ">= 15")):
         answers: list = []
         calls = [slice(first, first + size) for first in range(0, count, size)]
         ours_s, peer_s = alternate(
-            lambda calls=calls: [ours(some, start) for some in calls],
+            lambda calls=calls: [ours(some) for some in calls],
             lambda count=count: celer(min(count, 3)),
             runs=runs,
             ours_items=count,
