@@ -118,6 +118,18 @@ class Night:
         return self.finished.json
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What only a GPU can show is skipped where there is none."""
+    on_gpu = [item for item in items if item.get_closest_marker("gpu")]
+    if not on_gpu:
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        for item in on_gpu:
+            item.add_marker(pytest.mark.skip(reason="there is no CUDA device here"))
+
+
 @pytest.fixture(scope="session")
 def common(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory that all processes of a test run share; pytest-xdist gives each of them one below it."""

@@ -91,6 +91,7 @@ def stream_blends(
 
     Exact blends without `spectra` skip singular values and cost what reading and writing does; truncation needs them.
     """
+    _load_linear_algebra(device)
     with _modules_at_once(threads) as at_once, ExitStack() as stack:
         ranks = _ranks(targets, recompression, at_once, device)
         files = [_File(target, chosen, output, stack) for target, chosen in zip(targets, ranks, strict=True)]
@@ -99,6 +100,12 @@ def stream_blends(
         else:
             at_once(lambda module: _blend(module, files, recompression, device), sorted(_layouts(targets)))
         return [file.finished() for file in files]
+
+
+def _load_linear_algebra(device: torch.device) -> None:
+    """On a GPU torch loads it at its first use, and fails where two threads do so at once."""
+    if device.type == "cuda":
+        torch.linalg.cholesky_ex(torch.eye(1, device=device))
 
 
 AtOnce = Callable[[Callable[[str], None], Sequence[str]], None]
