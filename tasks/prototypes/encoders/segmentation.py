@@ -7,6 +7,7 @@ from transformers import AutoConfig
 from tasks.prototypes.encoders import general
 from tasks.prototypes.encoders.encoder import Encoder, Modality
 from tasks.prototypes.encoders.parts import load_model, vision_encoder
+from tasks.prototypes.encoders.sam_attention import without_bias_matrices
 from tasks.prototypes.settings import Recipe
 
 
@@ -19,6 +20,7 @@ def build(recipe: Recipe, modality: Modality, device: str) -> Encoder:
         return general.build(recipe, modality, device)
     whole: Any = load_model(recipe.encoder.path, recipe)
     tower = whole.vision_encoder
+    without_bias_matrices(tower)
     encoder = vision_encoder(tower, config.vision_config, recipe)
     tower.to(device)
     return encoder
