@@ -18,6 +18,8 @@ from tasks.prototypes.settings import Machine
 
 Choose = Callable[[tuple[str, ...]], Encoder]
 
+_ROWS = 256  # read from a file at a time: images are megabytes each
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:
@@ -36,7 +38,7 @@ def described_rows(description: str) -> Iterator[pa.RecordBatch]:
 def stored_rows(uri: str, rows: Rows | None, *, window_rows: int) -> Iterator[pa.RecordBatch]:
     """Record batches of the samples at `uri`, of all or only of those at the positions `rows` (sorted)."""
     start = 0
-    for batch in iter_samples(uri, columns=None, batch_rows=window_rows):
+    for batch in iter_samples(uri, columns=None, batch_rows=min(window_rows, _ROWS)):
         if rows is None:
             yield batch
         else:
@@ -53,19 +55,25 @@ def batches(
 ) -> Iterator[Batch]:
     """Batches of one task's samples, within a window sorted by length so that little is padded.
 
-    Positions count on from `first_position`. The window, not the task, is in memory.
+    Positions count on from `first_position`. The window, not the task, is in memory; where all samples have one length,
+    as images do, nothing is gained by waiting for a full one.
     """
     items: list[Item] = []
     encoder: Encoder | None = None
     for batch in rows:
         encoder = encoder or encoder_for(tuple(batch.schema.names))
         items += encoder.read(batch)
-        if len(items) >= machine.window_rows:
+        if len(items) >= machine.window_rows or _full_and_even(items, machine.token_budget):
             yield from _window(encoder, items, machine, first_position)
             first_position += len(items)
             items = []
     if encoder is not None:
         yield from _window(encoder, items, machine, first_position)
+
+
+def _full_and_even(items: list[Item], token_budget: int) -> bool:
+    first = items[0].length if items else 0
+    return len(items) * first >= token_budget and all(item.length == first for item in items)
 
 
 def _window(encoder: Encoder, items: list[Item], machine: Machine, first_position: int) -> Iterator[Batch]:

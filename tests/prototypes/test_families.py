@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from safetensors.torch import load_file, save_file
-from transformers import CLIPTextModel, CLIPVisionConfig, CLIPVisionModelWithProjection, ViTImageProcessorPil
+from transformers import CLIPTextModel, CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from tasks.library.families import Family
 from tasks.prototypes.compute import compute
@@ -259,32 +258,6 @@ def test_a_model_with_a_hole_is_refused_instead_of_filled_with_random_numbers(
     job = Job("a", "d", save_texts(tmp_path / "t.parquet", random_texts(3, 0)))
     _, (failure,) = compute([job], ExtractionSettings(recipe_for(model), machine()))
     assert "lacks 1 weights, such as encoder.layer.1.output.dense.weight; save it whole" in failure.error
-
-
-def test_image_files_go_through_the_models_own_processor(saved: dict[str, Path], tmp_path: Path) -> None:
-    """A uniformly grey image stays so under any resizing: 255 and 0 become 1 and -1 with mean .5 and deviation .5."""
-    model = tmp_path / "vit"
-    shutil.copytree(saved["vit"], model)
-    options = {"size": {"height": 8, "width": 8}, "image_mean": [0.5], "image_std": [0.5]}
-    ViTImageProcessorPil(**options).save_pretrained(model)
-    folder = tmp_path / "images"
-    folder.mkdir()
-    for name, grey in (("a.png", 255), ("b.png", 0)):
-        Image.new("L", (20, 20), grey).save(folder / name)
-    ready = torch.stack([torch.ones(1, 8, 8), -torch.ones(1, 8, 8)])
-    expected = extract(saved["vit"], save_pixels(tmp_path / "p.parquet", ready))
-    found = extract(model, str(folder))
-    np.testing.assert_allclose(found.prototype, expected.prototype, **CLOSE)
-    (folder / "c.png").write_bytes(b"no image")
-    settings = ExtractionSettings(recipe_for(model), machine())
-    _, (failure,) = compute([Job("a", "d", str(folder))], settings)
-    assert "image 2 of its batch cannot be decoded" in failure.error
-
-
-def test_images_without_a_processor_say_what_is_missing(saved: dict[str, Path], tmp_path: Path) -> None:
-    Image.new("L", (8, 8)).save(tmp_path / "a.png")
-    _, (failure,) = compute([Job("a", "d", str(tmp_path))], ExtractionSettings(recipe_for(saved["vit"]), machine()))
-    assert "the model has no image processor; give `pixel_values`" in failure.error
 
 
 def test_reduced_precision_stays_near(saved: dict[str, Path], tmp_path: Path) -> None:
