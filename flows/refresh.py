@@ -24,7 +24,7 @@ from tasks.prototypes.dispatch import extract_isolated
 from tasks.prototypes.extraction import Job, ShardReport, prototype_digest
 from tasks.prototypes.matrix import MappedPrototypes, mapped, no_prototypes
 from tasks.prototypes.pilot import settled_error
-from tasks.prototypes.settings import Capped, DescriptionPart, Machine, Recipe, Sampling, UntilCertain
+from tasks.prototypes.settings import Capped, DescriptionPart, Recipe, Sampling, UntilCertain
 from tasks.prototypes.shards import balanced_shards
 from tasks.prototypes.siblings import siblings_among
 from tasks.prototypes.store import PrototypeStore
@@ -95,8 +95,8 @@ def _extract_missing(
     missing = {job.digest: job for job in jobs if job.digest not in known}
     how = run.settings.prototypes
     shards = balanced_shards(list(missing.values()), size=how.shard_size, workers=run.workers.count)
-    machine = Machine("auto", run.workers.threads, how.token_budget, how.window_rows)
-    work = [ShardWork(shard, recipe, machine, run.workspace.prototypes) for shard in shards]
+    directory, threads = run.workspace.prototypes, run.workers.threads
+    work = [ShardWork(shard, recipe, threads, how.token_budget, how.window_rows, directory) for shard in shards]
     tried = extract.retried(run.settings.cluster.attempts - 1)
     running = [tried.submit(run, one) for one in work]
     computed, failures = 0, list[Failure]()

@@ -87,8 +87,8 @@ class PrototypeSettings(Frozen):
     description_weight: NonNegativeFloat = 0.0  # length at which a description's embedding joins; 0 leaves it out
     description_encoder: str | None = None  # the model that reads descriptions; None: the encoder, where it reads text
     max_tokens: PositiveInt = 512  # a longer text is cut
-    token_budget: PositiveInt = 1024  # tokens in one forward pass, padding included; a GPU wants many more
-    window_rows: PositiveInt = 1024  # samples read ahead and sorted by length together
+    token_budget: PositiveInt | None = None  # tokens in one forward pass, padding included; None: by the device
+    window_rows: PositiveInt = 4096  # samples read ahead and sorted by length together
     shard_size: PositiveInt = 64  # references in one Prefect task; a shard should last 10 s or more
 
 

@@ -10,14 +10,20 @@ from tasks.prototypes.settings import ExtractionSettings, Machine
 from tasks.prototypes.settings import Recipe as EncodingRecipe
 from tasks.training.job import TrainingJob
 
+# Tokens in one forward pass. A CPU wants a batch in its core's cache, a GPU enough of them to fill it; more only pads
+# more (docs/benchmarks.md, Prototypes).
+TOKENS_AT_ONCE = {"cpu": 1024, "cuda": 8192}
+
 
 @dataclass(frozen=True, slots=True)
 class ShardWork:
-    """A shard of prototypes to compute, and where they go."""
+    """A shard of prototypes to compute, and where they go; `token_budget` None: what suits the worker's device."""
 
     jobs: tuple[Job, ...]
     recipe: EncodingRecipe
-    machine: Machine
+    threads: int
+    token_budget: int | None
+    window_rows: int
     directory: Path
 
 
@@ -30,7 +36,8 @@ def worker_device() -> str:
 
 def extract_on_worker(work: ShardWork) -> ShardReport:
     """Compute a shard's prototypes on this worker's own device."""
-    machine = replace(work.machine, device=worker_device())
+    device = worker_device()
+    machine = Machine(device, work.threads, work.token_budget or TOKENS_AT_ONCE[device], work.window_rows)
     return extract_shard(work.jobs, ExtractionSettings(work.recipe, machine), work.directory)
 
 

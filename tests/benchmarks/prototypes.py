@@ -26,6 +26,8 @@ import torch
 from tokenizers import ByteLevelBPETokenizer
 from transformers import AutoModel, AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, pipeline
 
+from flows.settings import PrototypeSettings
+from flows.work import TOKENS_AT_ONCE
 from tasks.library.families import Family
 from tasks.prototypes.compute import compute
 from tasks.prototypes.encoders.encoder import Modality
@@ -35,7 +37,7 @@ from tasks.prototypes.settings import ExtractionSettings, Machine
 from tests.prototypes.recipes import recipe_for
 
 TEXTS, BATCH, MAX_TOKENS, LAYERS = 200, 32, 512, 4
-TOKEN_BUDGET = 1024  # what fits a core's cache; a device with its own memory wants many more
+WINDOW_ROWS = PrototypeSettings().window_rows
 # Characters of the inputs of report.parquet at 0, 5, 10, ..., 100 per cent.
 CHARACTERS = [20, 29, 31, 34, 36, 38, 41, 43, 46, 49, 52, 57, 63, 71, 79, 115, 219, 343, 571, 1069, 8954]
 
@@ -150,7 +152,9 @@ def cases(folder: Path, repeats: int) -> list[dict[str, Any]]:
     lines = []
     for layer in (-1, LAYERS // 2):
         recipe = replace(recipe_for(folder / "model", family=Family.CAUSAL_LM, layers=(layer,)), max_tokens=MAX_TOKENS)
-        settings = ExtractionSettings(recipe, Machine("cpu", torch.get_num_threads(), TOKEN_BUDGET, 1024))
+        settings = ExtractionSettings(
+            recipe, Machine("cpu", torch.get_num_threads(), TOKENS_AT_ONCE["cpu"], WINDOW_ROWS)
+        )
         runs: dict[str, Callable[[], Any]] = {
             "ours": lambda settings=settings: ours(settings, samples),
             "padded loop": lambda layer=layer: padded_loop(model, tokenizer, sample, layer),
