@@ -1,6 +1,6 @@
 """The active sets of many least squares problems in lockstep: inverses that grow and shrink by one atom at a time.
 
-Arrays carry the problems on the last axis, so that one numpy or torch instruction serves all of them. For the support
+Arrays carry the problems on the last axis, so that one numpy instruction serves all of them. For the support
 S of each problem, with G its matrix (`gram` + `shift`), an ActiveSet keeps the inverse of G_SS and the columns G_.S, in
 slots, and for each right-hand side b one line of k numbers:
 
@@ -13,35 +13,10 @@ tutorial on the SWEEP operator", The American Statistician 33 (1979), restricted
 """
 
 from dataclasses import dataclass
-from types import ModuleType
-from typing import Any
 
 import numpy as np
 
 FIRST_SLOTS = 8  # supports are small; the room for them doubles when they are not
-
-Array = Any  # a numpy array or a torch tensor; the mathematics is the same
-
-
-def namespace(array: Array) -> ModuleType:
-    """The module whose functions act on `array`: numpy, or torch where the array may live on a device."""
-    if isinstance(array, np.ndarray):
-        return np
-    import torch
-
-    return torch
-
-
-def positions(count: int, like: Array) -> Array:
-    """0 .. count - 1 as integers, where `like` lives."""
-    if isinstance(like, np.ndarray):
-        return np.arange(count)
-    return namespace(like).arange(count, device=like.device)
-
-
-def chosen(mask: Array) -> Array:
-    """Positions at which `mask` (t,) is true."""
-    return np.flatnonzero(mask) if isinstance(mask, np.ndarray) else mask.nonzero()[:, 0]
 
 
 @dataclass(slots=True)
@@ -53,13 +28,13 @@ class Pivot:
     complement of an entering atom, the inverse's diagonal entry of a leaving one.
     """
 
-    atoms: Array
-    leaving: Array
-    slots: Array
-    column: Array
-    inside: Array
-    line: Array
-    size: Array
+    atoms: np.ndarray
+    leaving: np.ndarray
+    slots: np.ndarray
+    column: np.ndarray
+    inside: np.ndarray
+    line: np.ndarray
+    size: np.ndarray
 
 
 class ActiveSet:
@@ -72,15 +47,16 @@ class ActiveSet:
 
     __slots__ = ("_atoms", "_gram", "_inverse", "_panel", "_problems", "_rate", "_shift", "_slots", "_used", "rows")
 
-    def __init__(self, gram: Array, problems: Array, rate: Array, shift: float, rows: Array) -> None:
-        xp = namespace(gram)
+    def __init__(
+        self, gram: np.ndarray, problems: np.ndarray, rate: np.ndarray, shift: float, rows: np.ndarray
+    ) -> None:
         k = gram.shape[1]
         self._gram, self._problems, self._rate, self._shift, self.rows = gram, problems, rate, shift, rows
-        self._slots = xp.zeros_like(rows[0], dtype=self._problems.dtype)  # atom -> slot, meaningful inside only
-        self._atoms = xp.zeros_like(rows[0, :FIRST_SLOTS], dtype=self._problems.dtype) + k  # slot -> atom, k: empty
+        self._slots = np.zeros_like(rows[0], dtype=self._problems.dtype)  # atom -> slot, meaningful inside only
+        self._atoms = np.zeros_like(rows[0, :FIRST_SLOTS], dtype=self._problems.dtype) + k  # slot -> atom, k: empty
         capacity = self._atoms.shape[0]
-        self._inverse = xp.zeros((capacity, capacity, self.count), **_kind(rows))
-        self._panel = xp.zeros((capacity, k, self.count), **_kind(rows))
+        self._inverse = np.zeros((capacity, capacity, self.count))
+        self._panel = np.zeros((capacity, k, self.count))
         self._used = 0
 
     @property
@@ -88,37 +64,36 @@ class ActiveSet:
         """Number of problems t."""
         return int(self.rows.shape[2])
 
-    def prepare(self, atoms: Array, leaving: Array) -> Pivot:
+    def prepare(self, atoms: np.ndarray, leaving: np.ndarray) -> Pivot:
         """The pivot of `atoms` (t,), inside where `leaving` and outside elsewhere; nothing is changed yet."""
-        xp = namespace(atoms)
-        k, m, columns = self.rows.shape[1], self._used, positions(self.count, atoms)
-        column = xp.zeros((k + 1, self.count), **_kind(self.rows))  # one more for what empty slots point to
+        k, m, columns = self.rows.shape[1], self._used, np.arange(self.count)
+        column = np.zeros((k + 1, self.count))  # one more for what empty slots point to
         column[:k] = self._gram[self._problems, atoms].T
         column[:k] *= self._rate[self._problems]
         column[:k] += self._shift
-        going = chosen(leaving)
+        going = np.flatnonzero(leaving)
         column[:, going] = 0.0
         slots = self._slots[atoms, columns]
         occupants = self._atoms[:m]
-        inside = xp.einsum("mnt,nt->mt", self._inverse[:m, :m], column[occupants, columns])
+        inside = np.einsum("mnt,nt->mt", self._inverse[:m, :m], column[occupants, columns])
         inside[:, going] = self._inverse[:m, slots[going], going]
         line = column + 0.0
-        line[:k] -= xp.einsum("mkt,mt->kt", self._panel[:m], inside)
+        line[:k] -= np.einsum("mkt,mt->kt", self._panel[:m], inside)
         line[occupants, columns] = inside
         return Pivot(atoms, leaving, slots, column[:k], inside, line[:k], line[atoms, columns])
 
-    def apply(self, pivot: Pivot, live: Array) -> None:
+    def apply(self, pivot: Pivot, live: np.ndarray) -> None:
         """Carry the pivot out where `live` (t,)."""
-        xp, columns = namespace(live), positions(self.count, live)
-        rate = xp.where(live, 1.0 / xp.where(live, pivot.size, 1.0), 0.0)
+        columns = np.arange(self.count)
+        rate = np.where(live, 1.0 / np.where(live, pivot.size, 1.0), 0.0)
         at_atom = self.rows[:, pivot.atoms, columns] * rate
         # size - 1 in the atom's own place makes the update right there too: row_p becomes row_p / size.
         pivot.line[pivot.atoms, columns] = pivot.size - 1.0
         for row, value in zip(self.rows, at_atom, strict=True):
             row -= pivot.line * value
-        entering, going = chosen(live & ~pivot.leaving), chosen(live & pivot.leaving)
+        entering, going = np.flatnonzero(live & ~pivot.leaving), np.flatnonzero(live & pivot.leaving)
         direction = self._make_room(pivot, entering)
-        _add_outer(self._inverse, direction, direction * xp.where(pivot.leaving, -rate, rate))
+        _add_outer(self._inverse, direction, direction * np.where(pivot.leaving, -rate, rate))
         self._panel[pivot.slots[entering], :, entering] = pivot.column[:, entering].T
         self._atoms[pivot.slots[entering], entering] = pivot.atoms[entering]
         self._slots[pivot.atoms[entering], entering] = pivot.slots[entering]
@@ -127,28 +102,28 @@ class ActiveSet:
         self._inverse[:, pivot.slots[going], going] = 0.0
         self._atoms[pivot.slots[going], going] = self.rows.shape[1]
 
-    def solve_inside(self, right: Array, problems: Array) -> Array:
+    def solve_inside(self, right: np.ndarray, problems: np.ndarray) -> np.ndarray:
         """G_SS^-1 right_S for these problems, right (k, len(problems)); zero outside the support."""
-        xp, m = namespace(right), self._used
-        padded = xp.zeros((right.shape[0] + 1, right.shape[1]), **_kind(right))
+        m = self._used
+        padded = np.zeros((right.shape[0] + 1, right.shape[1]))
         padded[:-1] = right
-        occupants, columns = self._atoms[:m][:, problems], positions(right.shape[1], right)
-        inside = xp.einsum("mnt,nt->mt", self._inverse[:m, :m][:, :, problems], padded[occupants, columns])
+        occupants, columns = self._atoms[:m][:, problems], np.arange(right.shape[1])
+        inside = np.einsum("mnt,nt->mt", self._inverse[:m, :m][:, :, problems], padded[occupants, columns])
         padded[:] = 0.0
         padded[occupants, columns] = inside
         return padded[:-1]
 
-    def product(self, weights: Array, problems: Array) -> Array:
+    def product(self, weights: np.ndarray, problems: np.ndarray) -> np.ndarray:
         """Gram times rate times weights (k, len(problems)), without the shift."""
         rows = self._problems[problems]
-        return namespace(weights).einsum("tij,jt->it", self._gram[rows], weights) * self._rate[rows]
+        return np.asarray(np.einsum("tij,jt->it", self._gram[rows], weights)) * self._rate[rows]
 
-    def keep(self, problems: Array) -> None:
+    def keep(self, problems: np.ndarray) -> None:
         """Forget all problems but these positions."""
         self._problems = self._problems[problems]
         self.rows = self.rows[:, :, problems]
         self._slots, self._atoms = self._slots[:, problems], self._atoms[:, problems]
-        occupied = chosen((self._atoms != self.rows.shape[1]).any(-1))
+        occupied = np.flatnonzero((self._atoms != self.rows.shape[1]).any(-1))
         self._used = int(occupied[-1]) + 1 if len(occupied) else 0
         room = max(self._used, 1)  # copying empty slots costs as much as copying full ones
         self._atoms = self._atoms[:room]
@@ -156,49 +131,40 @@ class ActiveSet:
 
     def join(self, other: "ActiveSet") -> None:
         """Take in the problems of another active set on the same gram, behind one's own."""
-        xp = namespace(self.rows)
         slots = max(len(self._atoms), len(other._atoms))
         self._grow(slots)
         other._grow(slots)
         self._used = max(self._used, other._used)
         for name in ("_problems", "rows", "_slots", "_atoms", "_inverse", "_panel"):
-            setattr(self, name, xp.concatenate([getattr(self, name), getattr(other, name)], -1))
+            setattr(self, name, np.concatenate([getattr(self, name), getattr(other, name)], -1))
 
-    def _make_room(self, pivot: Pivot, entering: Array) -> Array:
+    def _make_room(self, pivot: Pivot, entering: np.ndarray) -> np.ndarray:
         """Give each entering atom the first empty slot; returns the pivot's direction on all slots in use, (m, t)."""
-        xp, k = namespace(pivot.size), self.rows.shape[1]
+        k = self.rows.shape[1]
         if len(entering) and bool((self._atoms[:, entering] != k).all(axis=0).any()):
             self._grow(2 * len(self._atoms))
-        free = (self._atoms == k).argmax(axis=0) if xp is np else (self._atoms == k).to(xp.int8).argmax(axis=0)
-        pivot.slots = xp.where(pivot.leaving, pivot.slots, free)
+        free = (self._atoms == k).argmax(axis=0)
+        pivot.slots = np.where(pivot.leaving, pivot.slots, free)
         before = self._used
         if len(entering):
             self._used = max(before, int(pivot.slots[entering].max()) + 1)
-        direction = xp.zeros((self._used, self.count), **_kind(self.rows))
+        direction = np.zeros((self._used, self.count))
         direction[:before] = pivot.inside
         direction[pivot.slots[entering], entering] = -1.0
         return direction
 
     def _grow(self, slots: int) -> None:
-        xp, k, old = namespace(self.rows), self.rows.shape[1], self._atoms.shape[0]
+        k, old = self.rows.shape[1], self._atoms.shape[0]
         new = max(min(slots, k), old)
-        atoms = xp.zeros((new, self.count), **_kind(self._atoms)) + k
-        inverse = xp.zeros((new, new, self.count), **_kind(self.rows))
-        panel = xp.zeros((new, k, self.count), **_kind(self.rows))
+        atoms = np.full((new, self.count), k)
+        inverse = np.zeros((new, new, self.count))
+        panel = np.zeros((new, k, self.count))
         atoms[:old], inverse[:old, :old], panel[:old] = self._atoms, self._inverse, self._panel
         self._atoms, self._inverse, self._panel = atoms, inverse, panel
 
 
-def _add_outer(matrices: Array, left: Array, right: Array) -> None:
+def _add_outer(matrices: np.ndarray, left: np.ndarray, right: np.ndarray) -> None:
     """Add left right' to the leading block of each matrix, in place."""
     m = len(left)
-    if not isinstance(matrices, np.ndarray):
-        matrices[:m, :m].addcmul_(left[:, None], right[None])
-        return
     for i in range(m):  # row by row, so that the products stay in the first-level cache
         matrices[i, :m] += left[i] * right
-
-
-def _kind(like: Array) -> dict[str, Any]:
-    """Arguments that make a new array of the same type, on the same device."""
-    return {"dtype": like.dtype} if isinstance(like, np.ndarray) else {"dtype": like.dtype, "device": like.device}

@@ -5,14 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tasks.projection.active import ActiveSet, Array, chosen, namespace, positions
+from tasks.projection.active import ActiveSet
 from tasks.projection.moments import Moments
 from tasks.projection.variants import Variant
 from tasks.projection.walk import Phases, Start, Step, walk
 
 BATCH = 1000  # problems in lockstep: enough to hide numpy's cost per call, few enough for the second-level cache
 FEW_DIGITS = 1e-5  # weights whose worst Schur complement is a smaller share of its diagonal are refined once
-DEVICE_BATCH = 20_000  # on an accelerator: enough to fill it; a tableau of 64 atoms takes 1.3 GB
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,25 +45,25 @@ def units_of(moments: Moments, *, variant: Variant) -> Units:
 
 
 def lockstep_weights(
-    moments: Moments, *, penalty: np.ndarray, variant: Variant, allowed: np.ndarray | None, device: str | None
+    moments: Moments, *, penalty: np.ndarray, variant: Variant, allowed: np.ndarray | None
 ) -> np.ndarray:
     """Weights (t, k), exactly zero outside the support; unverified, to be certified by the caller.
 
-    penalty (t,) is that of Eq. 5; allowed (t, k) the atoms that may carry weight, all where None. `device` is a torch
-    device to walk on, numpy where None. A problem that could not be walked to its end has NaN. For REFIT see refit.py.
+    penalty (t,) is that of Eq. 5; allowed (t, k) the atoms that may carry weight, all where None. A problem
+    that could not be walked to its end has NaN. For REFIT see refit.py.
     """
     units = units_of(moments, variant=variant)
     ends = np.zeros(moments.count) if variant is Variant.SIMPLEX else units.levels(penalty)
     out = np.full((moments.size, moments.count), np.nan)
-    for step in start_walk(moments, ends=ends, variant=variant, units=units, allowed=allowed, device=device):
+    for step in start_walk(moments, ends=ends, variant=variant, units=units, allowed=allowed):
         if bool(step.ended.any()):
-            rows = chosen(step.ended)
-            out[:, _host(step.problems[rows])] = _host(step.weights(rows))
-            rows = chosen(step.ended & (step.digits < FEW_DIGITS))
+            rows = np.flatnonzero(step.ended)
+            out[:, step.problems[rows]] = step.weights(rows)
+            rows = np.flatnonzero(step.ended & (step.digits < FEW_DIGITS))
             if len(rows):
-                poor = _host(step.problems[rows])
-                loaded = 0.0 if variant.sums_to_one else _put(_loaded(moments, units)[:, poor], device)
-                out[:, poor] = _host(_refined(step, rows, loaded, sum_one=variant.sums_to_one))
+                poor = step.problems[rows]
+                loaded = 0.0 if variant.sums_to_one else _loaded(moments, units)[:, poor]
+                out[:, poor] = _refined(step, rows, loaded, sum_one=variant.sums_to_one)
     weights = out.T * units.load[:, None]
     if not variant.signed:
         weights = np.maximum(weights, 0.0)
@@ -79,23 +78,22 @@ def _loaded(moments: Moments, units: Units) -> np.ndarray:
     return (moments.correlations / (units.length * units.load)[:, None]).T
 
 
-def _refined(step: Step, rows: Array, loaded: Array | float, *, sum_one: bool) -> Array:
+def _refined(step: Step, rows: np.ndarray, loaded: np.ndarray | float, *, sum_one: bool) -> np.ndarray:
     """Weights (k, len(rows)) of these problems after one step of iterative refinement with the inverse at hand.
 
     Many updates leave the inverse with errors of 1e-9 where one coordinate dwarfs the others; one step squares them.
     """
     weights = step.weights(rows)
     inside, signs = step.support[:, rows], step.signs[:, rows]
-    xp = namespace(weights)
     # On sum one a constant in the charges is the multiplier's; without it a huge level that acts on nothing is exact.
     charged = step.levels[rows] * (signs - 1.0 if sum_one else signs)
-    missing = xp.where(inside, loaded - charged - step.active.product(weights, rows), 0.0)
+    missing = np.where(inside, loaded - charged - step.active.product(weights, rows), 0.0)
     change = step.active.solve_inside(missing, rows)
     if sum_one:  # the constraint's multiplier moves too: stay on sum one along G^-1 1
         along = step.active.solve_inside(inside * 1.0, rows)
         change = change - along * ((weights + change).sum(axis=0) - 1.0) / along.sum(axis=0)
     better = weights + change
-    return xp.where(better * signs > 0.0, better, 0.0)
+    return np.where(better * signs > 0.0, better, 0.0)
 
 
 def start_walk(
@@ -105,7 +103,6 @@ def start_walk(
     variant: Variant,
     units: Units,
     allowed: np.ndarray | None,
-    device: str | None,
     extra_rows: int = 0,
 ) -> Iterator[Step]:
     """The walk of all problems in `units` down to the levels `ends` (t,); a step's problems are positions in `moments`.
@@ -113,7 +110,7 @@ def start_walk(
     `extra_rows` right-hand sides of ones follow the two that the walk itself needs, for whoever reads them.
     """
     return walk(
-        _starts(moments, ends, variant, units, allowed, device, extra_rows),
+        _starts(moments, ends, variant, units, allowed, extra_rows),
         phases=phases_of(variant),
         sum_one=variant.sums_to_one,
         limit=20 * moments.size + 20,
@@ -126,30 +123,28 @@ def _starts(
     variant: Variant,
     units: Units,
     allowed: np.ndarray | None,
-    device: str | None,
     extra_rows: int,
 ) -> Iterator[Start]:
     """The problems, as many at a time as fill the lockstep."""
-    gram, rate = _put(moments.gram, device), _put(1.0 / units.length, device)
+    gram, rate = moments.gram, 1.0 / units.length
     # On sum one, adding a constant to every inner product changes nothing but makes the matrix definite.
     shift = 1.0 if variant.sums_to_one else 0.0
-    window = BATCH if device is None else DEVICE_BATCH
-    for first in range(0, moments.count, window):
-        rows = np.arange(first, min(first + window, moments.count))
+    for first in range(0, moments.count, BATCH):
+        rows = np.arange(first, min(first + BATCH, moments.count))
         squares = np.ascontiguousarray(np.einsum("tkk->kt", moments.gram[rows])) / units.length[rows]
         sides = _right_hand_sides(moments[rows], squares, variant, units[rows], extra_rows)
         may_enter = np.ones(squares.shape, dtype=bool) if allowed is None else np.ascontiguousarray(allowed[rows].T)
-        active = ActiveSet(gram, _put(rows, device), rate, shift, _put(sides, device))
-        signs = _put(np.zeros_like(squares), device)
+        active = ActiveSet(gram, rows, rate, shift, sides)
+        signs = np.zeros_like(squares)
         if variant.sums_to_one:
-            _enter_nearest(active, _put(np.where(may_enter, squares, np.inf), device), signs)
+            _enter_nearest(active, np.where(may_enter, squares, np.inf), signs)
         yield Start(
-            _put(rows, device),
+            rows,
             active,
             signs,
-            _put(squares + shift, device),
-            _put(may_enter, device),
-            _put(np.asarray(ends[rows], dtype=np.float64), device),
+            squares + shift,
+            may_enter,
+            np.asarray(ends[rows], dtype=np.float64),
         )
 
 
@@ -176,22 +171,9 @@ def phases_of(variant: Variant) -> Phases:
             return Phases.WEIGHTED
 
 
-def _enter_nearest(active: ActiveSet, squares: Array, signs: Array) -> None:
+def _enter_nearest(active: ActiveSet, squares: np.ndarray, signs: np.ndarray) -> None:
     """Start from the nearest atom alone, the solution when every atom is charged its squared distance, enormously."""
-    xp = namespace(squares)
     closest = squares.argmin(axis=0)
-    everywhere = xp.isfinite(signs[0])
+    everywhere = np.isfinite(signs[0])
     active.apply(active.prepare(closest, ~everywhere), everywhere)
-    signs[closest, positions(active.count, squares)] = 1.0
-
-
-def _put(array: np.ndarray, device: str | None) -> Array:
-    if device is None:
-        return array
-    import torch
-
-    return torch.as_tensor(array, device=device)
-
-
-def _host(array: Array) -> np.ndarray:
-    return array if isinstance(array, np.ndarray) else array.cpu().numpy()
+    signs[closest, np.arange(active.count)] = 1.0

@@ -64,7 +64,7 @@ def largest_penalties(moments: Moments, *, variant: Variant) -> np.ndarray:
             return np.zeros(moments.count)
         case Variant.AFFINE:
             nothing = np.zeros(moments.count)
-            simplex = lockstep_weights(moments, penalty=nothing, variant=Variant.SIMPLEX, allowed=None, device=None)
+            simplex = lockstep_weights(moments, penalty=nothing, variant=Variant.SIMPLEX, allowed=None)
             g = np.matmul(moments.gram, simplex[:, :, None])[:, :, 0]
             return g.max(axis=1) - g.min(axis=1)
         case Variant.NONNEGATIVE:
@@ -81,9 +81,7 @@ def paths(moments: Moments, *, ends: np.ndarray, variant: Variant, allowed: np.n
     knots: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []  # problems (m,), levels (m,) and weights (k, m)
     over = np.zeros(moments.count, dtype=bool)
     count = np.zeros(moments.count, dtype=np.int64)
-    for step in start_walk(
-        moments, ends=units.levels(ends), variant=variant, units=units, allowed=allowed, device=None
-    ):
+    for step in start_walk(moments, ends=units.levels(ends), variant=variant, units=units, allowed=allowed):
         # The affine walk's way to the simplex projection is no part of the path, nor is a half-done exchange.
         counts = step.signed == variant.signed
         rows = np.flatnonzero(counts & step.settled & np.isfinite(step.levels) & ~over[step.problems])

@@ -125,7 +125,7 @@ class _Block:
             spread=self.spread,
             dimension=self.library.shape[1],
             tolerance=self.tolerance,
-            device=None,
+            accelerated=None,
         )
 
     def _wider(self, atoms: np.ndarray, best: np.ndarray) -> np.ndarray:

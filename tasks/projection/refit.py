@@ -58,9 +58,7 @@ def choose_supports(
     level = np.ones(about_centre.count) * np.inf
     loaded = (about_centre.correlations / (units.length * units.load)[:, None]).T
     ends = PATH_END * np.abs(loaded).max(axis=0)
-    for step in start_walk(
-        about_centre, ends=ends, variant=Variant.FREE, units=units, allowed=allowed, device=None, extra_rows=1
-    ):
+    for step in start_walk(about_centre, ends=ends, variant=Variant.FREE, units=units, allowed=allowed, extra_rows=1):
         rows, count = step.problems, step.support.sum(axis=0)
         fit = _refitted(step, loaded[:, rows], about_centre.energy[rows], units.length[rows], units.load[rows])
         score = np.where(

@@ -6,6 +6,7 @@ uncertified after that is an error for that target alone.
 """
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,6 +18,9 @@ from tasks.projection.moments import Moments, gather_moments, gather_moments_abo
 from tasks.projection.projection import NotCertified, Projection, coverage
 from tasks.projection.refit import FIT_FLOOR, choose_supports, prune, refit_weights
 from tasks.projection.variants import Variant
+
+if TYPE_CHECKING:
+    from tasks.projection.accelerated import Accelerated
 
 SETTLED_GAP = 1e-12  # an exchanged answer above this is walked instead: it is exact, or its support is wrong
 FAST_GAP = 1e-8  # a walked answer above this goes to the fallbacks, however generous the tolerance
@@ -82,10 +86,18 @@ def project_many(
 ) -> Projections:
     """Weights of `targets` (t, d) on their own neighbourhoods, rows `indices` (t, k) of `library` (n, d).
 
-    relative_penalty: (t,), in units of `spread`; `device`: a torch device for the lockstep solver, numpy where None.
+    relative_penalty: (t,), in units of `spread`; `device`: a torch device for Gram matrices and supports, the
+    CPU without torch where None.
     Neighbourhoods are read a few at a time, so the library may be memory-mapped.
     """
-    moments = gather_moments(library, indices, targets, variant=variant)
+    accelerated = None
+    if device is None:
+        moments = gather_moments(library, indices, targets, variant=variant)
+    else:
+        from tasks.projection.accelerated import gather_accelerated  # torch takes two seconds to import
+
+        accelerated = gather_accelerated(library, indices, targets, variant=variant, device=device)
+        moments = accelerated.moments()
     about_centre = None
     if variant is Variant.REFIT:
         about_centre = gather_moments_about(library, indices, targets, origin=centre)
@@ -97,7 +109,7 @@ def project_many(
         spread=spread,
         dimension=library.shape[1],
         tolerance=tolerance,
-        device=device,
+        accelerated=accelerated,
     )
     residuals = _residuals(moments, solved.weights, library, indices, targets, variant=variant)
     distances = np.linalg.norm(targets.astype(np.float64) - centre, axis=1)
@@ -138,9 +150,12 @@ def solve_moments(
     spread: float,
     dimension: int,
     tolerance: float,
-    device: str | None,
+    accelerated: "Accelerated | None",
 ) -> Solved:
-    """Solve, certify and where needed solve again; `about_centre` is needed by REFIT alone, for its free path."""
+    """Solve, certify and where needed solve again; `about_centre` is needed by REFIT alone, for its free path.
+
+    `accelerated`: the moments once more where they are on a device, on which most supports are then found.
+    """
     merged = merge_duplicates(moments, spread=spread)
     if variant is Variant.REFIT:
         if about_centre is None:
@@ -150,22 +165,31 @@ def solve_moments(
         support = prune(merged.moments, choice.support, dimension=dimension, floor=FIT_FLOOR * about_centre.energy)
         return _certify_refit(merged, support, choice.penalty, tolerance)
     penalty = np.maximum(penalty, _least_penalty(moments, variant))
-    return _fall_back(merged, _solved_fast(merged, penalty, variant, device), variant=variant, tolerance=tolerance)
+    return _fall_back(merged, _solved_fast(merged, penalty, variant, accelerated), variant=variant, tolerance=tolerance)
 
 
-def _solved_fast(merged: Merged, penalty: np.ndarray, variant: Variant, device: str | None) -> Solved:
-    """Exchanged, and walked where that did not settle; on a device walked alone."""
-    moments, allowed = merged.moments, merged.allowed
-    if device is not None:
-        walked = lockstep_weights(moments, penalty=penalty, variant=variant, allowed=allowed, device=device)
-        return _judged(merged, walked, penalty, variant)
-    exchanged = exchange_weights(moments, penalty=penalty, variant=variant, allowed=allowed)
+def _solved_fast(merged: Merged, penalty: np.ndarray, variant: Variant, accelerated: "Accelerated | None") -> Solved:
+    """Exchanged, and walked where that did not settle."""
+    exchanged = _exchanged(merged, penalty, variant, accelerated)
     found = _judged(merged, exchanged, penalty, variant)
     left = np.flatnonzero(~(found.gaps <= SETTLED_GAP))
     if left.size:
-        tried = _walked(merged, moments[left], left, penalty, variant)
+        tried = _walked(merged, merged.moments[left], left, penalty, variant)
         _keep_better(merged, left, tried, found.weights, found.gaps, penalty, variant)
     return found
+
+
+def _exchanged(merged: Merged, penalty: np.ndarray, variant: Variant, accelerated: "Accelerated | None") -> np.ndarray:
+    """On an accelerator first, where there is one; what has near copies or did not settle there is exchanged here."""
+    moments, allowed = merged.moments, merged.allowed
+    if accelerated is None:
+        return exchange_weights(moments, penalty=penalty, variant=variant, allowed=allowed)
+    weights = accelerated.exchange(moments, penalty=penalty, variant=variant)
+    weights[merged.rows] = np.nan
+    left = np.flatnonzero(np.isnan(weights).any(axis=1))
+    who = None if allowed is None else allowed[left]
+    weights[left] = exchange_weights(moments[left], penalty=penalty[left], variant=variant, allowed=who)
+    return weights
 
 
 def _judged(merged: Merged, weights: np.ndarray, penalty: np.ndarray, variant: Variant) -> Solved:
@@ -211,7 +235,7 @@ def _fall_back(merged: Merged, first: Solved, *, variant: Variant, tolerance: fl
 
 def _walked(merged: Merged, moments: Moments, rows: np.ndarray, penalty: np.ndarray, variant: Variant) -> np.ndarray:
     allowed = None if merged.allowed is None else merged.allowed[rows]
-    return lockstep_weights(moments, penalty=penalty[rows], variant=variant, allowed=allowed, device=None)
+    return lockstep_weights(moments, penalty=penalty[rows], variant=variant, allowed=allowed)
 
 
 def _by_cvxpy(moments: Moments, penalty: float, variant: Variant) -> np.ndarray:

@@ -23,7 +23,7 @@ from enum import Enum
 
 import numpy as np
 
-from tasks.projection.active import ActiveSet, Array, Pivot, chosen, namespace, positions
+from tasks.projection.active import ActiveSet, Pivot
 
 CERTAIN = 1e-13  # violations below this are rounding; problems have unit scale
 DEPENDENT = 1e-11  # a Schur complement below this share of its diagonal carries no digit of its own
@@ -47,23 +47,22 @@ class Step:
     that an entering atom's Schur complement had, which tells how exact the weights are.
     """
 
-    problems: Array
-    support: Array
-    signs: Array
-    intercept: Array
-    slope: Array
-    levels: Array
-    ended: Array
-    signed: Array
-    settled: Array
-    digits: Array
+    problems: np.ndarray
+    support: np.ndarray
+    signs: np.ndarray
+    intercept: np.ndarray
+    slope: np.ndarray
+    levels: np.ndarray
+    ended: np.ndarray
+    signed: np.ndarray
+    settled: np.ndarray
+    digits: np.ndarray
     active: ActiveSet
 
-    def weights(self, rows: Array) -> Array:
+    def weights(self, rows: np.ndarray) -> np.ndarray:
         """Weights at the event of the problems at these positions, (k, len(rows)), exactly zero outside the support."""
-        xp = namespace(self.intercept)
         lines = self.intercept[:, rows] + self.levels[rows] * self.slope[:, rows]
-        return xp.where(self.support[:, rows], lines, 0.0)
+        return np.where(self.support[:, rows], lines, 0.0)
 
 
 @dataclass(slots=True)
@@ -73,12 +72,12 @@ class Start:
     (t,): names of the problems, which the steps repeat.
     """
 
-    problems: Array
+    problems: np.ndarray
     active: ActiveSet
-    signs: Array
-    diagonal: Array
-    allowed: Array
-    ends: Array
+    signs: np.ndarray
+    diagonal: np.ndarray
+    allowed: np.ndarray
+    ends: np.ndarray
 
 
 def walk(starts: Iterator[Start], *, phases: Phases, sum_one: bool, limit: int) -> Iterator[Step]:
@@ -109,7 +108,7 @@ class _Walkers:
     active: ActiveSet
     state: "_State"
 
-    def keep(self, rows: Array) -> None:
+    def keep(self, rows: np.ndarray) -> None:
         self.active.keep(rows)
         self.state = self.state.keep(rows)
 
@@ -137,14 +136,14 @@ def _advance(walkers: _Walkers, phases: Phases, *, until: int, sum_one: bool, li
             _turn(active, state, turning)
         alive = int(under_way.sum())
         if alive <= max(0.7 * active.count, until):
-            rows = chosen(under_way)
+            rows = np.flatnonzero(under_way)
             walkers.keep(rows)
             state, event, intercept, slope = walkers.state, event.keep(rows), intercept[:, rows], slope[:, rows]
         if alive:
             _pivot(active, state, event, intercept, slope)
 
 
-def _step(walkers: _Walkers, intercept: Array, slope: Array, levels: Array, ended: Array) -> Step:
+def _step(walkers: _Walkers, intercept: np.ndarray, slope: np.ndarray, levels: np.ndarray, ended: np.ndarray) -> Step:
     state = walkers.state
     return Step(
         state.problems,
@@ -163,53 +162,51 @@ def _step(walkers: _Walkers, intercept: Array, slope: Array, levels: Array, ende
 
 @dataclass(slots=True)
 class _State:
-    problems: Array
-    signs: Array
-    diagonal: Array
-    lowest: Array  # (k, t) what weight or correlation may be at the end of the phase, at least
-    highest: Array  # and at most
-    widening: Array  # (k, t) 1 where the band widens with the level: outside, in the SIGNED phase
-    digits: Array  # (t,) smallest share of its diagonal that an entering atom's Schur complement had
-    levels: Array
-    ends: Array
-    final_ends: Array  # where the SIGNED phase ends; the WEIGHTED one before it ends at zero
-    signed: Array
-    forced: Array  # atom that must enter next because an exchange is half done, -1 for none
-    forced_side: Array
-    events: Array  # (t,) steps taken
+    problems: np.ndarray
+    signs: np.ndarray
+    diagonal: np.ndarray
+    lowest: np.ndarray  # (k, t) what weight or correlation may be at the end of the phase, at least
+    highest: np.ndarray  # and at most
+    widening: np.ndarray  # (k, t) 1 where the band widens with the level: outside, in the SIGNED phase
+    digits: np.ndarray  # (t,) smallest share of its diagonal that an entering atom's Schur complement had
+    levels: np.ndarray
+    ends: np.ndarray
+    final_ends: np.ndarray  # where the SIGNED phase ends; the WEIGHTED one before it ends at zero
+    signed: np.ndarray
+    forced: np.ndarray  # atom that must enter next because an exchange is half done, -1 for none
+    forced_side: np.ndarray
+    events: np.ndarray  # (t,) steps taken
 
     def joined(self, other: "_State") -> "_State":
-        xp = namespace(self.levels)
         pairs = ((getattr(self, name), getattr(other, name)) for name in self.__slots__)
-        return _State(*(xp.concatenate(pair, -1) for pair in pairs))
+        return _State(*(np.concatenate(pair, -1) for pair in pairs))
 
-    def keep(self, rows: Array) -> "_State":
+    def keep(self, rows: np.ndarray) -> "_State":
         values = (getattr(self, name) for name in self.__slots__)
         return _State(*(value[..., rows] for value in values))
 
 
 @dataclass(slots=True)
 class _Event:
-    found: Array  # (t,) whether anything happens before the end
-    pivots: Array  # (t,) atom that enters or leaves
-    sides: Array  # (t,) sign with which it enters
-    levels: Array  # (t,) where
+    found: np.ndarray  # (t,) whether anything happens before the end
+    pivots: np.ndarray  # (t,) atom that enters or leaves
+    sides: np.ndarray  # (t,) sign with which it enters
+    levels: np.ndarray  # (t,) where
 
-    def keep(self, rows: Array) -> "_Event":
+    def keep(self, rows: np.ndarray) -> "_Event":
         return _Event(self.found[rows], self.pivots[rows], self.sides[rows], self.levels[rows])
 
 
 def _start(start: Start, phases: Phases) -> _State:
     signs, allowed, ends = start.signs, start.allowed, start.ends
-    xp = namespace(ends)
-    zeros, none = xp.zeros_like(ends), start.problems * 0
+    zeros, none = np.zeros_like(ends), start.problems * 0
     signed = zeros > 0.0 if phases is not Phases.SIGNED else zeros == 0.0
     first_ends = zeros if phases is Phases.WEIGHTED_THEN_SIGNED else ends
-    highest = xp.where(allowed, xp.where(signed, first_ends, 0.0) + CERTAIN, np.inf)
-    lowest = xp.where(signed, -highest, -np.inf)
-    widening = xp.where((signs == 0.0) & signed, 1.0, 0.0)
-    lowest = xp.where(signs != 0.0, xp.where(signs > 0.0, -CERTAIN, -np.inf), lowest)
-    highest = xp.where(signs != 0.0, xp.where(signs > 0.0, np.inf, CERTAIN), highest)
+    highest = np.where(allowed, np.where(signed, first_ends, 0.0) + CERTAIN, np.inf)
+    lowest = np.where(signed, -highest, -np.inf)
+    widening = np.where((signs == 0.0) & signed, 1.0, 0.0)
+    lowest = np.where(signs != 0.0, np.where(signs > 0.0, -CERTAIN, -np.inf), lowest)
+    highest = np.where(signs != 0.0, np.where(signs > 0.0, np.inf, CERTAIN), highest)
     far = zeros + np.inf
     return _State(
         start.problems,
@@ -229,108 +226,106 @@ def _start(start: Start, phases: Phases) -> _State:
     )
 
 
-def _lines(active: ActiveSet, signs: Array, *, sum_one: bool) -> tuple[Array, Array]:
+def _lines(active: ActiveSet, signs: np.ndarray, *, sum_one: bool) -> tuple[np.ndarray, np.ndarray]:
     """Weights (inside) and correlations (outside) as intercept + level * slope."""
-    xp = namespace(signs)
     first, second = active.rows[0], active.rows[1]
     if not sum_one:
         return first, second
-    inside = xp.abs(signs)
-    total = xp.einsum("kt,kt->t", first, inside)
-    charged = xp.einsum("kt,kt->t", second, inside)
+    inside = np.abs(signs)
+    total = np.einsum("kt,kt->t", first, inside)
+    charged = np.einsum("kt,kt->t", second, inside)
     return first / total, second - first * (charged / total)
 
 
-def _next_event(state: _State, intercept: Array, slope: Array) -> _Event:
+def _next_event(state: _State, intercept: np.ndarray, slope: np.ndarray) -> _Event:
     """The largest level between now and the end at which an atom enters or leaves.
 
     Lines are straight and nothing is violated now, so exactly what is violated at the end has an event on the way.
     """
-    xp = namespace(intercept)
-    columns = positions(len(state.ends), state.ends)
+    columns = np.arange(len(state.ends))
     at_end = slope * state.ends
     at_end += intercept
     violated = (at_end > state.highest) | (at_end < state.lowest)
     # Inside, the line meets zero; outside, +-level in the SIGNED phase and zero in the WEIGHTED one.
-    fall = xp.copysign(state.widening, at_end) - slope
+    fall = np.copysign(state.widening, at_end) - slope
     with np.errstate(divide="ignore", invalid="ignore"):
-        level = xp.where(violated, intercept / fall, -np.inf)
+        level = np.where(violated, intercept / fall, -np.inf)
     pivots = level.argmax(axis=0)
     best = level[pivots, columns]
     due = state.forced >= 0
     found = violated[pivots, columns] | due
-    levels = xp.where(found, xp.minimum(xp.maximum(best, state.ends), state.levels), state.ends)
-    levels = xp.where(due, state.levels, levels)
-    sides = xp.where(state.signed, xp.sign(at_end[pivots, columns]), 1.0)
-    return _Event(found, xp.where(due, state.forced, pivots), xp.where(due, state.forced_side, sides), levels)
+    levels = np.where(found, np.minimum(np.maximum(best, state.ends), state.levels), state.ends)
+    levels = np.where(due, state.levels, levels)
+    sides = np.where(state.signed, np.sign(at_end[pivots, columns]), 1.0)
+    return _Event(found, np.where(due, state.forced, pivots), np.where(due, state.forced_side, sides), levels)
 
 
-def _turn(active: ActiveSet, state: _State, turning: Array) -> None:
+def _turn(active: ActiveSet, state: _State, turning: np.ndarray) -> None:
     """Begin the SIGNED phase: on a positive support charges are right-hand side 0 inside and that less 1 outside."""
-    xp, rows = namespace(turning), chosen(turning)
+    rows = np.flatnonzero(turning)
     outside = state.signs[:, rows] == 0.0
-    active.rows[1][:, rows] = xp.where(outside, 1.0, 0.0) - active.rows[0][:, rows]
+    active.rows[1][:, rows] = np.where(outside, 1.0, 0.0) - active.rows[0][:, rows]
     free = outside & (state.highest[:, rows] < np.inf)
     band = state.final_ends[rows] + CERTAIN
-    state.highest[:, rows] = xp.where(free, band, state.highest[:, rows])
-    state.lowest[:, rows] = xp.where(free, -band, state.lowest[:, rows])
+    state.highest[:, rows] = np.where(free, band, state.highest[:, rows])
+    state.lowest[:, rows] = np.where(free, -band, state.lowest[:, rows])
     state.widening[:, rows] = outside * 1.0
     state.signed = state.signed | turning
-    state.ends = xp.where(turning, state.final_ends, state.ends)
-    state.levels = xp.where(turning, np.inf, state.levels)
+    state.ends = np.where(turning, state.final_ends, state.ends)
+    state.levels = np.where(turning, np.inf, state.levels)
 
 
-def _pivot(active: ActiveSet, state: _State, event: _Event, intercept: Array, slope: Array) -> None:
+def _pivot(active: ActiveSet, state: _State, event: _Event, intercept: np.ndarray, slope: np.ndarray) -> None:
     """Let each live problem's atom enter or leave; one that depends on the support first pushes another out."""
-    xp = namespace(intercept)
-    columns = positions(active.count, intercept)
+    columns = np.arange(active.count)
     live, sides = event.found, event.sides
     pivot = active.prepare(event.pivots, state.signs[event.pivots, columns] != 0.0)
     share = pivot.size / state.diagonal[event.pivots, columns]
     stuck = live & ~pivot.leaving & (share <= DEPENDENT)
     due = state.forced >= 0
-    state.forced = xp.zeros_like(event.pivots) - 1
+    state.forced = np.zeros_like(event.pivots) - 1
     if bool(stuck.any()):
         outgoing, possible = _first_to_vanish(pivot, state, event, intercept, slope)
         exchange = stuck & possible & ~due
         refused = stuck & ~exchange
-        barred = chosen(refused)
+        barred = np.flatnonzero(refused)
         state.highest[event.pivots[barred], barred] = np.inf
         state.lowest[event.pivots[barred], barred] = -np.inf
-        state.forced = xp.where(exchange, event.pivots, state.forced)
+        state.forced = np.where(exchange, event.pivots, state.forced)
         state.forced_side = sides
         live = live & ~refused
-        pivot = active.prepare(xp.where(exchange, outgoing, event.pivots), pivot.leaving | exchange)
-        share = xp.where(exchange, np.inf, share)
+        pivot = active.prepare(np.where(exchange, outgoing, event.pivots), pivot.leaving | exchange)
+        share = np.where(exchange, np.inf, share)
     old = state.signs[pivot.atoms, columns]
-    active.rows[1][pivot.atoms, columns] -= xp.where(live & ~pivot.leaving & state.signed, sides, 0.0)
+    active.rows[1][pivot.atoms, columns] -= np.where(live & ~pivot.leaving & state.signed, sides, 0.0)
     active.apply(pivot, live)
-    active.rows[1][pivot.atoms, columns] += xp.where(live & pivot.leaving & state.signed, old, 0.0)
+    active.rows[1][pivot.atoms, columns] += np.where(live & pivot.leaving & state.signed, old, 0.0)
     _rebound(state, pivot, live, sides)
-    state.levels = xp.where(live, event.levels, state.levels)
-    state.digits = xp.where(live & ~pivot.leaving, xp.minimum(state.digits, share), state.digits)
+    state.levels = np.where(live, event.levels, state.levels)
+    state.digits = np.where(live & ~pivot.leaving, np.minimum(state.digits, share), state.digits)
 
 
-def _rebound(state: _State, pivot: Pivot, live: Array, sides: Array) -> None:
+def _rebound(state: _State, pivot: Pivot, live: np.ndarray, sides: np.ndarray) -> None:
     """Signs and bounds of the atoms that moved: a weight keeps its side of zero, a correlation stays in its band."""
-    xp, moved = namespace(sides), chosen(live)
+    moved = np.flatnonzero(live)
     atoms, leaving = pivot.atoms[moved], pivot.leaving[moved]
-    sign = xp.where(leaving, 0.0, sides[moved])
+    sign = np.where(leaving, 0.0, sides[moved])
     signed = state.signed[moved]
-    band = xp.where(signed, state.ends[moved], 0.0) + CERTAIN
+    band = np.where(signed, state.ends[moved], 0.0) + CERTAIN
     state.signs[atoms, moved] = sign
-    state.widening[atoms, moved] = xp.where(signed & leaving, 1.0, 0.0)
-    state.highest[atoms, moved] = xp.where(sign > 0.0, np.inf, xp.where(sign < 0.0, CERTAIN, band))
-    state.lowest[atoms, moved] = xp.where(sign > 0.0, -CERTAIN, xp.where((sign < 0.0) | ~signed, -np.inf, -band))
+    state.widening[atoms, moved] = np.where(signed & leaving, 1.0, 0.0)
+    state.highest[atoms, moved] = np.where(sign > 0.0, np.inf, np.where(sign < 0.0, CERTAIN, band))
+    state.lowest[atoms, moved] = np.where(sign > 0.0, -CERTAIN, np.where((sign < 0.0) | ~signed, -np.inf, -band))
 
 
-def _first_to_vanish(pivot: Pivot, state: _State, event: _Event, intercept: Array, slope: Array) -> tuple[Array, Array]:
+def _first_to_vanish(
+    pivot: Pivot, state: _State, event: _Event, intercept: np.ndarray, slope: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Which weight reaches zero first as weight moves to the entering atom along a direction that keeps the fit."""
-    xp = namespace(intercept)
     moved = pivot.line * event.sides * state.signs
     # Levels are infinite only before the first event, where weights do not depend on the level.
-    level = xp.where(xp.isfinite(event.levels), event.levels, 0.0)
-    weights = xp.maximum((intercept + level * slope) * state.signs, 0.0)
+    level = np.where(np.isfinite(event.levels), event.levels, 0.0)
+    weights = np.maximum((intercept + level * slope) * state.signs, 0.0)
     falling = (state.signs != 0.0) & (moved > CERTAIN)
-    ratio = xp.where(falling, weights / xp.where(falling, moved, 1.0), np.inf)
+    ratio = np.where(falling, weights / np.where(falling, moved, 1.0), np.inf)
     return ratio.argmin(axis=0), falling.any(axis=0)

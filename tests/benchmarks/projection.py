@@ -81,7 +81,7 @@ def solve(moments: Moments, penalty: np.ndarray, variant: Variant, spread: float
         spread=spread,
         dimension=D,
         tolerance=AS_MUCH_AS_NUMERICS_ALLOW,
-        device=None,
+        accelerated=None,
     )
 
 

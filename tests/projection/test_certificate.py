@@ -123,7 +123,7 @@ def test_the_fast_path_reaches_the_fifty_digit_optimum():
         moments, penalty = small_problem(seed, variant)
         from tasks.projection.lockstep import lockstep_weights
 
-        weights = lockstep_weights(moments, penalty=np.array([penalty]), variant=variant, allowed=None, device=None)[0]
+        weights = lockstep_weights(moments, penalty=np.array([penalty]), variant=variant, allowed=None)[0]
         best = float(optimum_in_fifty_digits(moments, penalty, variant))
         assert value_of(moments, weights, penalty) == pytest.approx(best, abs=1e-11 * (1.0 + float(moments.energy[0])))
 

@@ -28,7 +28,7 @@ def constraints(*, bound: float, most: float | None = None) -> Constraints:
 @pytest.mark.parametrize("seed", range(4))
 def test_constraints_that_do_not_bind_change_nothing(variant, seed):
     moments = problem(seed, variant)
-    free = lockstep_weights(moments, penalty=np.array([0.5]), variant=variant, allowed=None, device=None)[0]
+    free = lockstep_weights(moments, penalty=np.array([0.5]), variant=variant, allowed=None)[0]
     weights, gap = project_constrained(
         moments, constraints(bound=50.0, most=40.0), penalty=0.5, variant=variant, tolerance=1e-7
     )

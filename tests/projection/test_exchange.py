@@ -38,7 +38,7 @@ def test_what_it_settles_is_what_the_walk_ends_at(variant, seed, k, d):
     moments, penalty = problems(variant, seed=seed, k=k, d=d)
     found = exchange_weights(moments, penalty=penalty, variant=variant, allowed=None)
     gaps = relative_gaps(moments, found, penalty=penalty, variant=variant)
-    walked = lockstep_weights(moments, penalty=penalty, variant=variant, allowed=None, device=None)
+    walked = lockstep_weights(moments, penalty=penalty, variant=variant, allowed=None)
     if k < d:  # else the optimum may not be the only one, or no support of k atoms be independent
         assert gaps.max() <= 1e-12
         np.testing.assert_allclose(found, walked, atol=1e-6)
@@ -53,7 +53,7 @@ def test_only_atoms_that_may_enter_carry_weight(variant):
     allowed = np.random.default_rng(0).uniform(size=(30, 12)) < 0.5
     allowed[:, 0] = True
     found = exchange_weights(moments, penalty=penalty, variant=variant, allowed=allowed)
-    walked = lockstep_weights(moments, penalty=penalty, variant=variant, allowed=allowed, device=None)
+    walked = lockstep_weights(moments, penalty=penalty, variant=variant, allowed=allowed)
     np.testing.assert_allclose(found, walked, atol=1e-9)
     assert not found[~allowed].any()
 

@@ -40,7 +40,7 @@ def test_the_path_meets_the_solution_at_every_penalty(variant, seed):
     grid = penalty_grid(highest * 2.0, lowest_share=0.6e-3, count=30)
     along = found.at(grid)
     for n in range(30):
-        alone = lockstep_weights(moments, penalty=grid[:, n], variant=variant, allowed=None, device=None)
+        alone = lockstep_weights(moments, penalty=grid[:, n], variant=variant, allowed=None)
         np.testing.assert_allclose(along[:, n], alone, atol=1e-7)
 
 
@@ -63,9 +63,9 @@ def test_above_lambda_bar_the_affine_weights_are_the_simplex_projection_and_just
     moments = problems(seed, Variant.AFFINE)
     bar = largest_penalties(moments, variant=Variant.AFFINE)
     nothing = np.zeros(moments.count)
-    simplex = lockstep_weights(moments, penalty=nothing, variant=Variant.SIMPLEX, allowed=None, device=None)
+    simplex = lockstep_weights(moments, penalty=nothing, variant=Variant.SIMPLEX, allowed=None)
     above, below = (
-        lockstep_weights(moments, penalty=share * bar, variant=Variant.AFFINE, allowed=None, device=None)
+        lockstep_weights(moments, penalty=share * bar, variant=Variant.AFFINE, allowed=None)
         for share in (1.0 + 1e-6, 0.99)
     )
     np.testing.assert_allclose(above, simplex, atol=1e-9)
@@ -113,7 +113,7 @@ def test_at_most_m_references_are_used_down_to_the_penalty_chosen_and_more_below
     moments = problems(4, Variant.FREE)
     highest = largest_penalties(moments, variant=Variant.FREE)
     chosen = by_count(paths(moments, ends=1e-4 * highest, variant=Variant.FREE, allowed=None), most=most)
-    known = {"variant": Variant.FREE, "allowed": None, "device": None}
+    known = {"variant": Variant.FREE, "allowed": None}
     for penalty in (chosen, 1.5 * chosen):
         assert ((lockstep_weights(moments, penalty=penalty, **known) != 0.0).sum(axis=1) <= most).all()
     below = (lockstep_weights(moments, penalty=0.999 * chosen, **known) != 0.0).sum(axis=1)

@@ -52,16 +52,6 @@ def test_many_targets_in_lockstep_get_what_each_would_get_alone(variant):
         assert found.residual == pytest.approx(np.linalg.norm(target - alone.weights @ library[indices[i]]), rel=1e-5)
 
 
-@pytest.mark.parametrize("variant", [v for v in VARIANTS if v is not Variant.REFIT])
-def test_torch_walks_the_same_path_as_numpy(variant):
-    case = case_of("common mean", 5)
-    moments = moments_of(case.atoms[None], case.target[None], variant=variant)
-    known = {"penalty": np.array([0.05 * case.spread]), "variant": variant, "allowed": None}
-    np.testing.assert_allclose(
-        lockstep_weights(moments, device="cpu", **known), lockstep_weights(moments, device=None, **known), atol=1e-10
-    )
-
-
 def spoil(monkeypatch, *, rows, times):
     """Let the first `times` of the fast answers (the exchange's, then the walks') be wrong at some rows."""
     calls = []
@@ -95,8 +85,7 @@ def test_what_the_exchange_gets_wrong_is_walked(variant, monkeypatch):
         np.testing.assert_allclose(one.weights, other.weights, atol=1e-10)
 
 
-@pytest.mark.parametrize("device", ["cpu", None])
-def test_nothing_is_walked_twice(device, monkeypatch):
+def test_nothing_is_walked_twice(monkeypatch):
     walks = []
 
     def counted(moments, **known):
@@ -105,7 +94,7 @@ def test_nothing_is_walked_twice(device, monkeypatch):
 
     monkeypatch.setattr(solving, "lockstep_weights", counted)
     monkeypatch.setattr(solving, "SETTLED_GAP", -1.0)  # as if no answer were settled
-    many(Variant.AFFINE, device=device)
+    many(Variant.AFFINE)
     assert walks == [6]
 
 
@@ -143,7 +132,7 @@ def test_a_walk_that_loses_all_its_weight_is_no_answer_and_no_warning(seed):
     library, target = rng.normal(size=(1000, 7)).astype(np.float32), rng.normal(size=7).astype(np.float32)
     atoms = library[np.argsort(np.square(library - target).sum(axis=1))[:32]]
     moments = moments_of(atoms[None], target[None], variant=Variant.AFFINE)
-    walked = lockstep_weights(moments, penalty=np.zeros(1), variant=Variant.AFFINE, allowed=None, device=None)
+    walked = lockstep_weights(moments, penalty=np.zeros(1), variant=Variant.AFFINE, allowed=None)
     assert np.isnan(walked).all()
     known = {"spread": 7.0, "centre": np.zeros(7), "tolerance": 1e-8}
     assert project(atoms, target, variant=Variant.AFFINE, relative_penalty=0.0, **known).duality_gap <= 1e-8
@@ -182,7 +171,7 @@ def test_the_polish_turns_interior_weights_into_exact_zeros(variant):
         penalty = 0.1 * case.spread
         rough = solve_reference(moments, penalty=penalty, variant=variant, precision=1e-10)
         exact = polish(moments, rough, penalty=penalty, variant=variant)
-        fast = lockstep_weights(moments, penalty=np.array([penalty]), variant=variant, allowed=None, device=None)[0]
+        fast = lockstep_weights(moments, penalty=np.array([penalty]), variant=variant, allowed=None)[0]
         np.testing.assert_allclose(exact, fast, atol=1e-7)
         np.testing.assert_array_equal(exact != 0.0, fast != 0.0)
 
