@@ -180,12 +180,11 @@ def _solved_fast(merged: Merged, penalty: np.ndarray, variant: Variant, accelera
 
 
 def _exchanged(merged: Merged, penalty: np.ndarray, variant: Variant, accelerated: "Accelerated | None") -> np.ndarray:
-    """On an accelerator first, where there is one; what has near copies or did not settle there is exchanged here."""
+    """On an accelerator first, where there is one; what did not settle there is exchanged here."""
     moments, allowed = merged.moments, merged.allowed
     if accelerated is None:
         return exchange_weights(moments, penalty=penalty, variant=variant, allowed=allowed)
     weights = accelerated.exchange(moments, penalty=penalty, variant=variant)
-    weights[merged.rows] = np.nan
     left = np.flatnonzero(np.isnan(weights).any(axis=1))
     who = None if allowed is None else allowed[left]
     weights[left] = exchange_weights(moments[left], penalty=penalty[left], variant=variant, allowed=who)
