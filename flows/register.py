@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from flows.building import Built
@@ -36,31 +36,30 @@ def _tags(built: Built, verdict: Verdict) -> dict[str, str]:
     }
 
 
-def _point_aliases(registry: Registry, version: Version, verdict: Verdict) -> None:
-    if not verdict.promoted:
-        registry.move_alias(version, CHALLENGER)
-        if CHAMPION in version.aliases:
-            registry.drop_alias(version.model, CHAMPION)
-        return
-    registry.move_alias(version, CHAMPION)
-    if CHALLENGER in version.aliases:
-        registry.drop_alias(version.model, CHALLENGER)
+def _point_aliases(registry: Registry, version: Version, verdict: Verdict) -> Version:
+    """Let the verdict's alias point at the version and take the other one from it; returns it as it stands then."""
+    gained, lost = (CHAMPION, CHALLENGER) if verdict.promoted else (CHALLENGER, CHAMPION)
+    registry.move_alias(version, gained)
+    if lost in version.aliases:
+        registry.drop_alias(version.model, lost)
+    return replace(version, aliases=tuple(sorted({*version.aliases, gained} - {lost})))
 
 
-def register_target(run: Run, registry: Registry, library: Library, built: Built, *, parent: str) -> Registered:
-    """Register a target's composition unless exactly it, on exactly this evidence, is registered already."""
-    model = run.project.model_name(built.composition.target)
-    known = registry.by_digest(model, built.composition.digest)
+def register_target(
+    run: Run, registry: Registry, library: Library, built: Built, known: Version | None, *, parent: str
+) -> Registered:
+    """Register a target's composition unless exactly it, on exactly this evidence, is registered already as `known`."""
     if known is not None and known.tags.get("evidence") == evidence_of(built):
         return Registered(known, new=False)
+    model = run.project.model_name(built.composition.target)
     verdict = verdict_of(run, built)
     run_id = log_child(run, registry, built, parent=parent)
     tags = _tags(built, verdict)
     version = known or registry.register(model, run_id=run_id, tags=tags)
     if known is not None:
         registry.tag(known, tags)
-    _point_aliases(registry, version, verdict)
-    registered = Registered(registry.by_digest(model, built.composition.digest) or version, new=known is None)
+    version = _point_aliases(registry, version, verdict)
+    registered = Registered(replace(version, tags={**version.tags, **tags}), new=known is None)
     log_explanation(run, registry, library, built, registered, run_id=run_id)
     # Last: while it is missing, the next night does all of this again, whatever this one died of.
     registry.tag(version, {"evidence": evidence_of(built)})
@@ -73,10 +72,13 @@ def register_all(
 ) -> tuple[Mapping[str, Registered], tuple[Failure, ...]]:
     """Register every target in turn; SQLite likes one writer."""
     registry, registered, failures = run.registry(), {}, []
+    models = {target: run.project.model_name(target) for target in composed.built}
+    known = registry.by_digests({models[name]: built.composition.digest for name, built in composed.built.items()})
     with run.stages.stage("registered", len(composed.built)) as advance:
         for target, built in composed.built.items():
             try:
-                registered[target] = register_target(run, registry, library, built, parent=parent)
+                found = known.get(models[target])
+                registered[target] = register_target(run, registry, library, built, found, parent=parent)
             except Exception as error:  # one target's trouble with the store must not lose the others' night
                 failures.append(failure_of(target, "register", error))
             advance(1)

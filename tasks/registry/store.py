@@ -3,7 +3,7 @@
 Only explicit run ids are used, never MLflow's fluent state: several runs may live in one process.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ CHALLENGER = "challenger"
 # MLflow refuses more in one call.
 _METRICS_PER_BATCH = 1000
 _PARAMS_PER_BATCH = 100
+_MODELS_PER_SEARCH = 200  # names in one question; a database takes a thousand of them or so
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,17 @@ def _is(error: MlflowException, code: int) -> bool:
 def _chunks(values: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
     for start in range(0, len(values), size):
         yield values[start : start + size]
+
+
+def _pages(search: Callable[..., Any], question: str) -> Iterator[Any]:
+    """Everything that a search finds, page by page."""
+    token = None
+    while True:
+        page = search(question, max_results=1000, page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return
 
 
 class Registry:
@@ -140,6 +152,21 @@ class Registry:
         """The version made from the composition with this digest, or None."""
         found = self._client.search_model_versions(f"name='{model}' and tags.digest='{digest}'", max_results=1)
         return self._version(found[0], self._aliases(model)) if found else None
+
+    def by_digests(self, digests: Mapping[str, str]) -> dict[str, Version]:
+        """By model, the version made from the composition with its digest, where there is one.
+
+        Two questions for hundreds of models; one by one, they take thirty milliseconds each.
+        """
+        found: dict[str, Version] = {}
+        for models in _chunks(sorted(digests), _MODELS_PER_SEARCH):
+            names = "name IN ({})".format(", ".join(f"'{model}'" for model in models))
+            aliases = {one.name: one.aliases for one in _pages(self._client.search_registered_models, names)}
+            for version in _pages(self._client.search_model_versions, names):
+                if version.tags.get("digest") == digests[version.name]:
+                    pointing = {alias: str(number) for alias, number in aliases.get(version.name, {}).items()}
+                    found.setdefault(version.name, self._version(version, pointing))  # the newest comes first
+        return found
 
     def _aliases(self, model: str) -> Mapping[str, str]:
         # Searches return versions without their aliases; only the model knows them.

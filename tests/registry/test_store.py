@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from tasks.registry import store
 from tasks.registry.store import CHALLENGER, CHAMPION, Registry
 
 
@@ -36,6 +37,26 @@ def test_a_version_is_found_by_its_digest_with_its_aliases(registry: Registry, a
     assert (found.version, found.aliases) == (made.version, (CHAMPION,))
     assert registry.by_digest("one", "other") is None
     assert registry.by_digest("unknown", "d1") is None
+
+
+def test_many_versions_are_found_at_once_each_by_its_own_digest(
+    registry: Registry, adapter: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(store, "_MODELS_PER_SEARCH", 2)  # questions of two names, where there are five models
+    wanted = {}
+    for number in range(5):
+        model = f"several{number}"
+        old, new = (version_of(registry, adapter, model, digest) for digest in (f"old{number}", f"new{number}"))
+        registry.move_alias(new if number % 2 else old, CHAMPION)
+        wanted[model] = new
+    found = registry.by_digests({model: f"new{model[-1]}" for model in wanted} | {"unknown": "d", "one": "other"})
+    assert {model: version.version for model, version in found.items()} == {
+        model: version.version for model, version in wanted.items()
+    }
+    for model, version in found.items():
+        assert version == registry.by_digest(model, f"new{model[-1]}")
+        assert version.aliases == ((CHAMPION,) if int(model[-1]) % 2 else ())
+    assert registry.by_digests({}) == {}
 
 
 def test_an_alias_moves_from_version_to_version_and_can_go(registry: Registry, adapter: Path):
