@@ -8,6 +8,7 @@ import numpy as np
 
 import tasks.evaluation
 from flows.choosing import Choice, Choices
+from flows.drawing import Drawing
 from flows.frame import Frame, Scale
 from flows.projecting import recipe_settings, recipe_versions
 from flows.refresh import Library
@@ -30,7 +31,7 @@ from tasks.prototypes.statistics import Prototype
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """A target's composition with its adapter on disk, and its scores where it has labelled samples."""
+    """A target's composition with its adapter and charts on disk, and its scores where it has labelled samples."""
 
     composition: Composition
     recipe: Recipe
@@ -38,6 +39,7 @@ class Built:
     evaluation: Path | None
     evaluation_digest: str | None
     scores: TargetScores | None
+    pictures: Path
     choice: Choice | None  # the audit's, where it was asked
 
 
@@ -63,6 +65,7 @@ def planned(run: Run, library: Library, target: Target, composition: Composition
         evaluation=evaluation,
         evaluation_digest=digest,
         scores=read_scores(evaluation) if evaluation else None,
+        pictures=run.workspace.pictures(target.name, digest or composition.digest),
         choice=choices.audited.get(target.name),
     )
 
@@ -74,7 +77,8 @@ def with_scores(built: Built) -> Built:
 
 def is_whole(built: Built) -> bool:
     """Whether everything of a target is there that its project asks for."""
-    return (built.adapter / RECIPE_NAME).is_file() and (built.evaluation is None or built.scores is not None)
+    scored = built.evaluation is None or built.scores is not None
+    return (built.adapter / RECIPE_NAME).is_file() and scored and built.pictures.is_dir()
 
 
 def baseline_weights(
@@ -132,7 +136,14 @@ def _job(run: Run, library: Library, frame: Frame, target: Target, built: Built)
 def _work(run: Run, library: Library, frame: Frame, target: Target, built: Built) -> TargetWork:
     needs_scores = built.evaluation is not None and built.scores is None
     job = _job(run, library, frame, target, built) if needs_scores else None
-    return TargetWork(built.recipe, built.adapter, job, built.evaluation, run.workers.threads)
+    return TargetWork(built.recipe, built.adapter, job, built.evaluation, _drawing(run, built), run.workers.threads)
+
+
+def _drawing(run: Run, built: Built) -> Drawing:
+    composition = built.composition
+    weights = {near.reference: weight for near, weight in zip(composition.neighbours, composition.weights, strict=True)}
+    level = run.settings.evaluation.level
+    return Drawing(composition.target, weights, composition.coverage, built.evaluation, level, built.pictures)
 
 
 @opaque_task("blend and evaluate")

@@ -46,6 +46,7 @@ def _built(run: Run, composition: Composition, registered: Registered | None) ->
         evaluation=evaluation,
         evaluation_digest=digest,
         scores=read_scores(evaluation) if evaluation else None,
+        pictures=run.workspace.pictures(composition.target, evaluation.name if evaluation else composition.digest),
         choice=_choice(run, composition.target),
     )
 

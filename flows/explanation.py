@@ -11,7 +11,7 @@ import numpy as np
 
 from flows.building import Built, baseline_weights
 from flows.frame import Scale, stored_scale
-from flows.messages import in_order
+from flows.methods import in_order
 from flows.report import target_json
 from flows.run import Run
 from flows.settings import ProjectionSettings, RuleName

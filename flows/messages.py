@@ -1,30 +1,15 @@
 """What the command says to a person: problems, the table of targets, an explanation."""
 
 import json
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from flows.report import INCUMBENT
+from flows.methods import in_order, methods_of
 from tasks.files import Problem
-
-# Methods in the order in which a reader compares them: reference points, rivals, ours, controls, upper end.
-METHODS = (
-    "base",
-    "nearest",
-    "uniform",
-    "similarity",
-    "least_squares",
-    "simplex",
-    "l1",
-    "chosen",
-    "random",
-    "permuted",
-    "ceiling",
-)
 
 
 def print_problems(problems: Iterable[Problem], *, as_json: bool) -> None:
@@ -36,16 +21,6 @@ def print_problems(problems: Iterable[Problem], *, as_json: bool) -> None:
     typer.echo(f"{len(listed)} problem{'s' if len(listed) != 1 else ''}:", err=True)
     for one in listed:
         typer.echo(f"  {one['item']}: {one['problem']}\n      -> {one['remedy']}", err=True)
-
-
-def in_order(present: Container[str]) -> list[str]:
-    """The methods that are present, in the order of METHODS; the incumbent, which is no method, comes last."""
-    return [method for method in (*METHODS, INCUMBENT) if method in present]
-
-
-def methods_of(targets: Iterable[Mapping[str, Any]]) -> list[str]:
-    """The methods that some target was scored by, in order."""
-    return in_order({method for target in targets for method in target["scores"]})
 
 
 def _first_metric(scores: Mapping[str, Mapping[str, float]], method: str) -> str:

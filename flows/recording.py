@@ -4,7 +4,6 @@ import time
 
 from flows.building import Built
 from flows.explanation import explanation_of, surroundings_of
-from flows.messages import in_order
 from flows.refresh import Library
 from flows.report import Registered, Report
 from flows.run import Run
@@ -50,35 +49,16 @@ def _params(built: Built) -> dict[str, str]:
     }
 
 
-def _log_pictures(registry: Registry, run_id: str, built: Built, *, level: float) -> None:
-    from tasks.registry.pictures import Bar, methods_chart, weights_chart
-
-    composition = built.composition
-    weights = {near.reference: weight for near, weight in zip(composition.neighbours, composition.weights, strict=True)}
-    chart = weights_chart(composition.target, weights, coverage=composition.coverage)
-    registry.log_figure(run_id, chart, "weights.png")
-    if built.scores is None:
-        return
-    for metric, first in built.scores.scores["chosen"].items():
-        scores = {method: by[metric] for method, by in built.scores.scores.items()}
-        shown = in_order(scores)
-        bars = [Bar(method, scores[method].value, scores[method].low, scores[method].high) for method in shown]
-        chart = methods_chart(
-            composition.target, bars, metric=metric, direction=first.direction, n=first.n, level=level
-        )
-        registry.log_figure(run_id, chart, f"methods_{metric}.png")
-    if built.evaluation is not None and (built.evaluation / PICTURE_NAME).is_file():
-        registry.log_file(run_id, built.evaluation / PICTURE_NAME)
-
-
-def log_child(run: Run, registry: Registry, built: Built, *, parent: str) -> str:
+def log_child(registry: Registry, built: Built, *, parent: str) -> str:
     """A target's run below the night's; returns its id."""
     target = built.composition.target
     run_id = registry.start_run(target, tags={"target": target, "digest": built.composition.digest}, parent=parent)
     registry.log(run_id, metrics=_metrics(built), params=_params(built), now_ms=now_ms())
     registry.log_directory(run_id, built.adapter, under="adapter")
     registry.log_json(run_id, built.recipe.as_json(), "recipe.json")
-    _log_pictures(registry, run_id, built, level=run.settings.evaluation.level)
+    registry.log_directory(run_id, built.pictures, under=None)
+    if built.evaluation is not None and (built.evaluation / PICTURE_NAME).is_file():
+        registry.log_file(run_id, built.evaluation / PICTURE_NAME)
     registry.end_run(run_id, succeeded=True)
     return run_id
 

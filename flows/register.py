@@ -8,7 +8,7 @@ from typing import Any
 from flows.building import Built
 from flows.compose import Composed
 from flows.judging import evidence_of, verdict_of
-from flows.messages import methods_of
+from flows.methods import methods_of
 from flows.recording import log_child, log_explanation, now_ms
 from flows.refresh import Library
 from flows.report import Registered, Report, failure_of, failures_json, rule_name, target_json
@@ -53,7 +53,7 @@ def register_target(
         return Registered(known, new=False)
     model = run.project.model_name(built.composition.target)
     verdict = verdict_of(run, built)
-    run_id = log_child(run, registry, built, parent=parent)
+    run_id = log_child(registry, built, parent=parent)
     tags = _tags(built, verdict)
     version = known or registry.register(model, run_id=run_id, tags=tags)
     if known is not None:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from flows.drawing import Drawing, draw
 from tasks.composition.recipe import Recipe
 from tasks.evaluation.job import EvaluationJob
 from tasks.prototypes.extraction import Job, ShardReport, extract_shard
@@ -84,23 +85,25 @@ def evaluate_on_worker(job: EvaluationJob, directory: Path) -> None:
 
 @dataclass(frozen=True, slots=True)
 class TargetWork:
-    """What there is to do for one target: the adapter to blend, and the methods to score where it has labels."""
+    """What there is to do for one target: the adapter to blend, methods to score where it has labels, and charts."""
 
     recipe: Recipe
     adapter: Path
     job: EvaluationJob | None
     evaluation: Path | None
+    drawing: Drawing
     threads: int
 
 
 def build_target(work: TargetWork) -> None:
-    """Blend and evaluate one target; what exists already is left alone."""
+    """Blend, evaluate and draw one target; what exists already is left alone."""
     import torch
 
     torch.set_num_threads(work.threads)
     blend_recipe(work.recipe, work.adapter, threads=work.threads)
     if work.job is not None and work.evaluation is not None:
         evaluate_on_worker(work.job, work.evaluation)
+    draw(work.drawing)
 
 
 @dataclass(frozen=True, slots=True)

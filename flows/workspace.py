@@ -75,6 +75,10 @@ class Workspace:
         """Where an unfinished training goes on from."""
         return self.root / "training" / f"{reference}.safetensors"
 
+    def pictures(self, target: str, digest: str) -> Path:
+        """Directory of a target's charts; `digest` names what they show."""
+        return self.root / "pictures" / target / digest
+
     def evaluation(self, target: str, digest: str) -> Path:
         """Directory of a target's scores and picture."""
         return self.root / "evaluations" / target / digest

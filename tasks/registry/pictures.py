@@ -3,6 +3,7 @@
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -26,6 +27,11 @@ def _plain(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="x", color="#e6e8eb", linewidth=0.8)
     axes.set_axisbelow(True)
+
+
+def save_chart(chart: Figure, path: Path) -> None:
+    """Write a chart as a PNG file, in the resolution in which all are kept."""
+    chart.savefig(path, format="png", dpi=120)
 
 
 def weights_chart(target: str, weights: Mapping[str, float], *, coverage: float) -> Figure:

@@ -191,8 +191,10 @@ def test_what_a_night_could_not_explain_the_next_one_explains(slept: Path):
     children = f"tags.`mlflow.parentRunId` = '{report['mlflow_run']}'"
     runs = client.search_runs([experiment.experiment_id], filter_string=children)
     assert len(runs) == 2
+    pictures = {"weights.png", "methods_accuracy.png", "samples.png"}
     for run in runs:
-        assert "explanation.html" in {item.path for item in client.list_artifacts(run.info.run_id)}
+        kept = {item.path for item in client.list_artifacts(run.info.run_id)}
+        assert kept == {"adapter", "recipe.json", "explanation.html", "explanation.json", *pictures}
 
 
 def test_explain_gives_the_night_s_entry_with_the_baselines(night: Night):
