@@ -118,7 +118,13 @@ def _(settings: CudaCluster) -> "contextlib.AbstractContextManager[Client]":
         raise _missing_extra("cuda", "gpu", error) from error
     chosen = {"CUDA_VISIBLE_DEVICES": list(settings.devices)} if settings.devices else {}
     with _keeping_memory():
-        cluster = LocalCUDACluster(threads_per_worker=1, dashboard_address=":0", memory_limit=0, **chosen)
+        cluster = LocalCUDACluster(
+            threads_per_worker=1,
+            dashboard_address=":0",
+            memory_limit=0,
+            device_memory_limit=0,  # results are small and live on the host: nothing to watch over or to spill
+            **chosen,
+        )
     return _connected(cluster)
 
 
