@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
+from types import FrameType
 from typing import Annotated, Any
 
 import typer
@@ -69,14 +70,27 @@ def _exit_codes(
         raise typer.Exit(COULD_NOT_RUN) from error
 
 
-def _interrupt(signum: int, frame: object) -> None:
+# What logging calls around a fork, before Python 3.13 and since.
+_AROUND_A_FORK = frozenset({"_acquireLock", "_releaseLock", "_prepareFork", "_afterFork"})
+_SOON_S = 0.01
+
+
+def _interrupt(signum: int, frame: FrameType | None) -> None:
+    """End what runs now; around a fork a moment later.
+
+    Python ignores what is raised there, and logging's lock would stay locked: every later message would wait for it for
+    ever. A signal that comes during a fork is heard just there.
+    """
+    if frame is not None and frame.f_globals.get("__name__") == "logging" and frame.f_code.co_name in _AROUND_A_FORK:
+        signal.setitimer(signal.ITIMER_REAL, _SOON_S)
+        return
     raise KeyboardInterrupt
 
 
 def _heed_signals() -> None:
     """End in order on both signals; a shell that starts a command with `&` makes it deaf to the first one otherwise."""
-    signal.signal(signal.SIGINT, _interrupt)
-    signal.signal(signal.SIGTERM, _interrupt)
+    for one in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):  # the last is an interrupt that was put off
+        signal.signal(one, _interrupt)
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 import json
 import signal
 import subprocess
+import sys
 from datetime import datetime
 from pathlib import Path
 
@@ -99,6 +100,30 @@ def test_workers_inherit_quiet_libraries_and_cannot_write_among_the_result(fresh
     run.send_signal(signal.SIGINT)
     run.communicate(timeout=120)
     wait_until(lambda: gone([server]), limit=15, what="the end of that process")
+
+
+_INTERRUPTED_AROUND_A_FORK = """
+import signal, threading
+from flows.cli import _heed_signals
+
+_heed_signals()
+told = []
+within = {"__name__": "logging", "signal": signal, "told": told}
+exec("def _releaseLock():\\n    signal.raise_signal(signal.SIGINT)\\n    told.append('released')", within)
+try:
+    within["_releaseLock"]()
+    threading.Event().wait(10)
+except KeyboardInterrupt:
+    told.append("interrupted")
+print(told)
+"""
+
+
+def test_an_interrupt_during_a_fork_waits_until_loggings_lock_is_released_and_then_comes():
+    """Raised in the hook that releases it, it would be ignored, and the lock would stay locked: the run hung."""
+    command = [sys.executable, "-c", _INTERRUPTED_AROUND_A_FORK]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.stdout.strip() == "['released', 'interrupted']", done.stderr
 
 
 def stored(project: Path) -> list[Path]:
