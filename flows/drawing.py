@@ -26,27 +26,30 @@ class Drawing:
 
 def draw(drawing: Drawing) -> None:
     """Draw the charts; those that are there already are left alone."""
-    from tasks.registry.pictures import save_chart, weights_chart
-
     if drawing.directory.exists():
         return
+    # Drawn before anything is written: drawing takes long, and a night that is stopped meanwhile shall leave nothing.
+    charts = _charts(drawing)
     with atomic_directory(drawing.directory) as folder:
-        chart = weights_chart(drawing.target, drawing.weights, coverage=drawing.coverage)
-        save_chart(chart, folder / "weights.png")
-        if drawing.evaluation is not None:
-            _draw_methods(drawing, drawing.evaluation, folder)
+        for name, picture in charts.items():
+            (folder / name).write_bytes(picture)
 
 
-def _draw_methods(drawing: Drawing, evaluation: Path, folder: Path) -> None:
-    from tasks.registry.pictures import Bar, methods_chart, save_chart
+def _charts(drawing: Drawing) -> dict[str, bytes]:
+    """PNG files by name."""
+    from tasks.registry.pictures import Bar, methods_chart, png_of, weights_chart
 
-    found = read_scores(evaluation)
+    charts = {"weights.png": png_of(weights_chart(drawing.target, drawing.weights, coverage=drawing.coverage))}
+    if drawing.evaluation is None:
+        return charts
+    found = read_scores(drawing.evaluation)
     if found is None:
-        raise FileNotFoundError(f"{drawing.target} has no scores in {evaluation}")
+        raise FileNotFoundError(f"{drawing.target} has no scores in {drawing.evaluation}")
     for metric, first in found.scores["chosen"].items():
         scores = {method: by[metric] for method, by in found.scores.items()}
         bars = [Bar(name, scores[name].value, scores[name].low, scores[name].high) for name in in_order(scores)]
         chart = methods_chart(
             drawing.target, bars, metric=metric, direction=first.direction, n=first.n, level=drawing.level
         )
-        save_chart(chart, folder / f"methods_{metric}.png")
+        charts[f"methods_{metric}.png"] = png_of(chart)
+    return charts

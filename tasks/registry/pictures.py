@@ -1,9 +1,9 @@
 """The charts of a target's run: which references it was made of, and how every method did."""
 
+import io
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -29,9 +29,11 @@ def _plain(axes: Axes) -> None:
     axes.set_axisbelow(True)
 
 
-def save_chart(chart: Figure, path: Path) -> None:
-    """Write a chart as a PNG file, in the resolution in which all are kept."""
-    chart.savefig(path, format="png", dpi=120)
+def png_of(chart: Figure) -> bytes:
+    """The chart as a PNG file, in the resolution in which all are kept."""
+    file = io.BytesIO()
+    chart.savefig(file, format="png", dpi=120)
+    return file.getvalue()
 
 
 def weights_chart(target: str, weights: Mapping[str, float], *, coverage: float) -> Figure:

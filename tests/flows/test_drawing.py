@@ -9,6 +9,7 @@ from PIL import Image
 from flows.drawing import Drawing, draw
 from tasks.evaluation.score_store import write_scores
 from tasks.evaluation.scores import Direction, Score, TargetScores
+from tasks.registry import pictures
 
 
 def drawing(folder: Path, evaluation: Path | None) -> Drawing:
@@ -57,4 +58,15 @@ def test_charts_that_cannot_all_be_drawn_are_not_there_at_all(tmp_path: Path):
     one = drawing(tmp_path, tmp_path / "evaluation that nobody made")
     with pytest.raises(FileNotFoundError, match="target has no scores in"):
         draw(one)
-    assert list((tmp_path / "pictures").iterdir()) == []
+    assert not (tmp_path / "pictures").exists()
+
+
+def test_nothing_is_written_while_charts_are_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A worker that is killed in the middle leaves no half-written directory: drawing is what takes its time."""
+    there: list[bool] = []
+    paint = pictures.png_of
+    monkeypatch.setattr(
+        pictures, "png_of", lambda chart: there.append((tmp_path / "pictures").exists()) or paint(chart)
+    )
+    draw(drawing(tmp_path, save_scores(tmp_path / "evaluation")))
+    assert there == [False] * 3
