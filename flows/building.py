@@ -65,9 +65,14 @@ def planned(run: Run, library: Library, target: Target, composition: Composition
         evaluation=evaluation,
         evaluation_digest=digest,
         scores=read_scores(evaluation) if evaluation else None,
-        pictures=run.workspace.pictures(target.name, digest or composition.digest),
+        pictures=pictures_of(run, composition, evaluation),
         choice=choices.audited.get(target.name),
     )
+
+
+def pictures_of(run: Run, composition: Composition, evaluation: Path | None) -> Path:
+    """Where a composition's charts belong: those of its scores in `evaluation`, where it has any, are among them."""
+    return run.workspace.pictures(composition.target, evaluation.name if evaluation else composition.digest)
 
 
 def with_scores(built: Built) -> Built:

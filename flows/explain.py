@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from flows.building import Built
+from flows.building import Built, pictures_of
 from flows.explanation import Surroundings, explanation_of, not_composed, surroundings_of
 from flows.report import Registered
 from flows.run import Run, peek_run
@@ -46,7 +46,7 @@ def _built(run: Run, composition: Composition, registered: Registered | None) ->
         evaluation=evaluation,
         evaluation_digest=digest,
         scores=read_scores(evaluation) if evaluation else None,
-        pictures=run.workspace.pictures(composition.target, evaluation.name if evaluation else composition.digest),
+        pictures=pictures_of(run, composition, evaluation),
         choice=_choice(run, composition.target),
     )
 

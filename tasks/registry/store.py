@@ -53,6 +53,11 @@ def _pages(search: Callable[..., Any], question: str) -> Iterator[Any]:
             return
 
 
+def _aliases_of(model: Any) -> dict[str, str]:
+    """Versions by alias of a registered model: ints from a database, strings over HTTP."""
+    return {alias: str(version) for alias, version in model.aliases.items()}
+
+
 class Registry:
     """Runs and versions of one project. Meant to be the only writer: SQLite slows tenfold with three."""
 
@@ -150,8 +155,7 @@ class Registry:
 
     def by_digest(self, model: str, digest: str) -> Version | None:
         """The version made from the composition with this digest, or None."""
-        found = self._client.search_model_versions(f"name='{model}' and tags.digest='{digest}'", max_results=1)
-        return self._version(found[0], self._aliases(model)) if found else None
+        return self.by_digests({model: digest}).get(model)
 
     def by_digests(self, digests: Mapping[str, str]) -> dict[str, Version]:
         """By model, the version made from the composition with its digest, where there is one.
@@ -161,17 +165,17 @@ class Registry:
         found: dict[str, Version] = {}
         for models in _chunks(sorted(digests), _MODELS_PER_SEARCH):
             names = "name IN ({})".format(", ".join(f"'{model}'" for model in models))
-            aliases = {one.name: one.aliases for one in _pages(self._client.search_registered_models, names)}
+            aliases = {one.name: _aliases_of(one) for one in _pages(self._client.search_registered_models, names)}
             for version in _pages(self._client.search_model_versions, names):
                 if version.tags.get("digest") == digests[version.name]:
-                    pointing = {alias: str(number) for alias, number in aliases.get(version.name, {}).items()}
-                    found.setdefault(version.name, self._version(version, pointing))  # the newest comes first
+                    # The newest comes first.
+                    found.setdefault(version.name, self._version(version, aliases.get(version.name, {})))
         return found
 
     def _aliases(self, model: str) -> Mapping[str, str]:
         # Searches return versions without their aliases; only the model knows them.
         try:
-            return {alias: str(version) for alias, version in self._client.get_registered_model(model).aliases.items()}
+            return _aliases_of(self._client.get_registered_model(model))
         except MlflowException as error:
             if _is(error, RESOURCE_DOES_NOT_EXIST):
                 return {}

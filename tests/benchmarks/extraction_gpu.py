@@ -14,7 +14,7 @@ import json
 import math
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
@@ -40,6 +40,7 @@ from tasks.prototypes.encoders.loading import resident_encoder
 from tasks.prototypes.extraction import Job
 from tasks.prototypes.settings import ExtractionSettings, Machine, Pooling, Recipe
 from tests.benchmarks.prototypes import texts
+from tests.benchmarks.timing import alternate, seconds, until_done
 
 MAX_TOKENS = 512
 SIDES = (1024, 768)  # of the images, in pixels
@@ -58,21 +59,12 @@ class Case:
     operations: float
 
 
-def waited(device: str, work: Callable[[], Any]) -> float:
-    """Seconds until the device has done the work."""
-    started = time.perf_counter()
-    work()
-    if device == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter() - started
-
-
 def product_rate(device: str, size: int) -> float:
     """Operations a second of a square bfloat16 matrix product on random numbers, the median of twenty."""
     left, right = (torch.randn(size, size, device=device, dtype=torch.bfloat16) for _ in range(2))
-    waited(device, lambda: left @ right)
-    seconds = median(waited(device, lambda: left @ right) for _ in range(20))
-    return 2.0 * size**3 / seconds
+    product = until_done(lambda: left @ right, device)
+    product()
+    return 2.0 * size**3 / median(seconds(product, clock=time.perf_counter) for _ in range(20))
 
 
 def recipe_of(path: Path, family: Family, max_tokens: int) -> Recipe:
@@ -194,11 +186,8 @@ def measured(case: Case, rate: float, device: str, threads: int, repeats: int) -
         _, failures = compute([Job("a", "d", case.samples)], ExtractionSettings(case.recipe, machine))
         assert not failures, failures
 
-    taken: dict[str, list[float]] = {"floor": [], "ours": []}
-    for _ in range(repeats + 1):
-        taken["floor"].append(waited(device, floor))
-        taken["ours"].append(waited(device, ours))
-    floor_s, ours_s = (median(taken[name][1:]) for name in ("floor", "ours"))
+    both = (until_done(work, device) for work in (ours, floor))
+    ours_s, floor_s = alternate(*both, runs=repeats, ours_items=1, peer_items=1, clock=time.perf_counter)
     return {
         "case": case.name,
         "ours_s": round(ours_s, 3),

@@ -43,6 +43,19 @@ def one_thread() -> None:
     os.execve(sys.executable, [sys.executable, "-m", sys.modules["__main__"].__spec__.name, *sys.argv[1:]], environment)
 
 
+def until_done(work: Callable[[], object], device: str) -> Callable[[], None]:
+    """`work`, and then the wait until the torch device has done it."""
+
+    def run() -> None:
+        work()
+        if device.startswith("cuda"):
+            import torch
+
+            torch.cuda.synchronize()
+
+    return run
+
+
 def alternate(
     ours: Callable[[], object],
     peer: Callable[[], object],
